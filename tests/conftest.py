@@ -1,0 +1,26 @@
+"""Shared set-up: hermetic, one thread, its own cache folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before anything imports torch or the Hub client.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["MPLBACKEND"] = "Agg"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test has a cache folder of its own; nothing is read from or left in the user's."""
+    cache: Path = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("PROFACTORY_CACHE", str(cache))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _session_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["PROFACTORY_CACHE"] = str(tmp_path_factory.mktemp("session-cache"))
