@@ -7,9 +7,9 @@ import math
 import re
 
 UNLABELLED = "?"
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z")
-_INTEGER = re.compile(r"[+-]?\d+\Z")
-_MISSING_ITEMS = frozenset({"", UNLABELLED, "nan", "NaN", "NA", "null", "None"})
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z", re.ASCII)
+_INTEGER = re.compile(r"[+-]?\d+\Z", re.ASCII)
+MISSING_ITEMS = frozenset({"", UNLABELLED, "nan", "NaN", "NA", "null", "None"})
 
 
 class LabelError(ValueError):
@@ -104,7 +104,7 @@ def parse_residue_classes(cell: str, length: int) -> list[str | None]:
     if len(items) == 1 and len(cell) != length:
         raise LabelError(f"{len(cell):,} labels for {length:,} residues")
     _check_count(items, length)
-    return [None if item in _MISSING_ITEMS else item for item in items]
+    return [None if item in MISSING_ITEMS else item for item in items]
 
 
 def parse_residue_numbers(cell: str, length: int) -> list[float]:
@@ -121,7 +121,7 @@ def parse_residue_numbers(cell: str, length: int) -> list[float]:
     _check_count(items, length)
     numbers = []
     for position, item in enumerate(items, 1):
-        if item in _MISSING_ITEMS:
+        if item in MISSING_ITEMS:
             numbers.append(math.nan)
             continue
         try:

@@ -128,6 +128,7 @@ def _as_residues(filled: list[tuple[str, int]]) -> tuple[TaskKind, str] | None:
     if not _mostly([len(parts) == n and n > 1 for parts, n in items]):
         return None
     flat = [item for parts, n in items if len(parts) == n for item in parts]
+    flat = [item for item in flat if item not in reading.MISSING_ITEMS]
     numbers = [item for item in flat if reading.is_number(item)]
     if len(numbers) < MOSTLY * len(flat):
         return TaskKind.RESIDUE_CLASSIFICATION, "each label is a list with one class per residue"

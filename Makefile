@@ -1,0 +1,42 @@
+# `make demo` and `make test` are all the set-up there is.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Where torch comes from. The default index brings the CUDA build on Linux; on a machine without a
+# GPU `make demo TORCH_FLAGS="--index-url https://download.pytorch.org/whl/cpu"` saves gigabytes.
+TORCH_FLAGS ?=
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test check format chaos bench constraints clean
+
+$(VENV)/.user: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) $(TORCH_FLAGS) torch
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.user
+	$(PIP) -e ".[dev,homology]"
+	touch $@
+
+demo: $(VENV)/.user  ## train, evaluate and predict on bundled data with the bundled model
+	$(BIN)/profactory demo
+
+test: $(VENV)/.dev  ## every test that needs no GPU
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu" $(PYTEST_FLAGS)
+
+check: $(VENV)/.dev  ## lint, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+constraints: $(VENV)/.dev  ## rewrite constraints.txt from this environment
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

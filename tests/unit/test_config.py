@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from profactory.config import TrainConfig
+from profactory.errors import ConfigError
+
+
+def test_every_problem_is_named_at_once_with_the_nearest_name() -> None:
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig.build({"methd": "lora", "learning_rate": -1})
+    reasons = " | ".join(problem.reason for problem in caught.value.problems)
+    assert "did you mean 'method'" in reasons
+    assert "learning_rate" in reasons
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"batch_size": 8, "tokens_per_batch": 4096}, "give one"),
+        ({"limit": 8, "sample": 0.5}, "give one"),
+        ({"warmup_steps": 8, "warmup_ratio": 0.5}, "give one"),
+        ({"method": "freeze", "lora_target_modules": ["query"]}, "no meaning"),
+        ({"split_ratios": (0.8, 0.1, 0.2)}, "add up to 1"),
+        ({"split_ratios": (1.0, 0.0, 0.0)}, "leave rows"),
+        ({"precision": "fp16", "device": "cpu"}, "needs a GPU"),
+    ],
+)
+def test_options_that_exclude_each_other_are_refused(values: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        TrainConfig.build(values)
+
+
+def test_what_is_typed_wins_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("epochs: 7\nseed: 3\n")
+    config = TrainConfig.from_yaml(file, {"seed": 5})
+    assert (config.epochs, config.seed) == (7, 5)
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1\n", "epochs: many\n"])
+def test_a_bad_file_is_one_clear_error(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError):
+        TrainConfig.from_yaml(file, {})
+
+
+def test_every_field_has_help_and_a_group() -> None:
+    for name, field in TrainConfig.model_fields.items():
+        assert field.description, name
+        assert isinstance(field.json_schema_extra, dict), name
+        assert field.json_schema_extra["group"] in {"Data", "Model", "Training", "Machine"}
