@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 # The 33 tokens of ESM-1b, ESM-1v and ESM-2, in the order of their ids.
-ESM_VOCABULARY = (
-    "<cls> <pad> <eos> <unk> L A G V S E R T I D P K Q N F Y M H W C X B U Z O . - <null_1> <mask>".split()
-)
+_ESM_TOKENS = "<cls> <pad> <eos> <unk> L A G V S E R T I D P K Q N F Y M H W C X B U Z O . - <null_1> <mask>"
+ESM_VOCABULARY = tuple(_ESM_TOKENS.split())
 
 
 def tiny_esm(
@@ -76,7 +76,7 @@ def save_tiny(model_class: Any, config: Any, directory: Path, seed: int) -> None
     model.save_pretrained(directory)
 
 
-def write_esm_tokenizer(directory: Path, vocabulary: list[str] = ESM_VOCABULARY) -> None:
+def write_esm_tokenizer(directory: Path, vocabulary: Sequence[str] = ESM_VOCABULARY) -> None:
     """Write the tokenizer files of an ESM repository."""
     (directory / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
     special = {f"{name}_token": f"<{name}>" for name in ("cls", "eos", "mask", "pad", "unk")}
