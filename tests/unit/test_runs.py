@@ -23,8 +23,8 @@ import pytest
 import yaml
 
 from profactory.errors import NotARunError, RunError, RunExistsError, RunLockedError
-from profactory.processes import Owner, start_of
 from profactory.runs import Run, list_runs, new_run_path
+from profactory.runs.processes import Owner, start_of
 
 SPAWN = multiprocessing.get_context("spawn")
 CONFIG = {"data": "toy.csv", "model": "mini", "method": "freeze", "epochs": 3}

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from profactory.files import atomic_write_json, read_json
-from profactory.processes import Owner
-from profactory.run_files import explained, gone, locked, now
+from profactory.runs.layout import explained, gone, locked, now
+from profactory.runs.processes import Owner
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

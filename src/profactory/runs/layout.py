@@ -17,7 +17,7 @@ from typing import Any
 
 from profactory.errors import NotARunError, RunError, RunExistsError, RunLockedError
 from profactory.files import atomic_write_json, atomic_write_text, read_json
-from profactory.processes import Owner
+from profactory.runs.processes import Owner
 
 SCHEMA_VERSION = 1
 STATES = ("created", "preparing", "training", "evaluating", "finished", "failed", "stopped")

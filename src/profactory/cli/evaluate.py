@@ -1,0 +1,56 @@
+"""``profactory evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from profactory.cli import terminal
+from profactory.cli.flags import OUTPUT, Json, Overwrite
+
+
+def evaluate(
+    run: Path,
+    data: str,
+    /,
+    *,
+    split: str | None = None,
+    out: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Measure a trained model on labelled data.
+
+    Nothing about the model has to be typed: the run knows it.
+
+    Example:
+      profactory evaluate runs/proteins-mini-lora new_measurements.csv
+      profactory evaluate runs/proteins-mini-lora proteins.csv --split test
+
+    Parameters
+    ----------
+    run
+        The run directory, or its model folder.
+    data
+        Labelled data in any format that train reads.
+    split
+        Use only this part (train, validation or test) of divided data.
+    out
+        Folder for metrics, predictions, plots and report.html.
+    overwrite
+        Replace the folder at --out.
+    json
+        Print the metrics as JSON.
+    """
+    from profactory import api
+    from profactory.cli.results import metric_table
+
+    metrics = api.evaluate(run, data, split=split, out=out, overwrite=overwrite)
+    if json:
+        terminal.say_json(metrics)
+        return
+    terminal.say(metric_table(metrics))
+    if out is not None:
+        terminal.say("", terminal.facts({"report": out / "report.html"}))

@@ -1,0 +1,91 @@
+"""Command-line flags made from the fields of :class:`profactory.config.TrainConfig`.
+
+Each field is one flag: its type gives the choices, its docstring the help, its group the place on the page.
+Only what was typed reaches the command, so that a file given with ``--config`` fills in the rest.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import operator
+import types
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+from cyclopts import Group, Parameter
+from pydantic.fields import FieldInfo
+
+from profactory.config import TrainConfig
+from profactory.errors import ConfigError
+
+
+class UsageError(ConfigError):
+    """A command line that cannot be meant."""
+
+    exit_code = 2
+
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+#: A switch that is off unless typed.
+FLAG = Parameter(negative=(), show_default=False)
+OUTPUT = Group("Output", sort_key=1)
+_GROUPS = {
+    name: Group(name, sort_key=i + 2) for i, name in enumerate(("Data", "Model", "Training", "Machine"))
+}
+
+#: For every command that prints a result.
+Json = Annotated[bool, Parameter(name="--json", negative=(), show_default=False, group=OUTPUT)]
+Overwrite = Annotated[bool, Parameter(negative=(), show_default=False, group=OUTPUT)]
+
+
+def with_settings(*names: str) -> Callable[[Command], Command]:
+    """Replace ``**settings`` of a command by flags for fields of the training configuration.
+
+    Parameters
+    ----------
+    *names
+        Which fields; all of them if none is named.
+    """
+
+    def decorate(command: Command) -> Command:
+        signature = inspect.signature(command, eval_str=True)
+        own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        fields = TrainConfig.model_fields
+        chosen: Iterable[str] = names or fields
+        flags = [_flag(name, fields[name]) for name in chosen]
+        command.__signature__ = signature.replace(parameters=[*own, *flags])  # type: ignore[attr-defined]
+        return command
+
+    return decorate
+
+
+def _flag(name: str, field: FieldInfo) -> inspect.Parameter:
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    about = Parameter(
+        group=_GROUPS.get(str(extra.get("group")), Group(str(extra.get("group")), sort_key=8)),
+        help=field.description,
+        negative=(),
+        show_default=False if field.default is None or field.default is False else _shown,
+    )
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=field.default,
+        annotation=Annotated[_typed(field.annotation), about],
+    )
+
+
+def _typed(annotation: Any) -> Any:
+    """Spell an enumeration as the choice of its values, which is what the user types."""
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return Literal[tuple(str(member) for member in annotation)]
+    if get_origin(annotation) in (Union, types.UnionType):
+        return functools.reduce(operator.or_, map(_typed, get_args(annotation)))
+    return annotation
+
+
+def _shown(default: Any) -> str:
+    """Write a default as it would be typed."""
+    return " ".join(str(part) for part in default) if isinstance(default, tuple) else str(default)

@@ -1,0 +1,103 @@
+"""``profactory models``: the catalogue of protein language models."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from cyclopts import App
+
+from profactory.cli import terminal
+from profactory.cli.flags import Json
+
+models = App(
+    name="models",
+    help="The catalogue of protein language models.\n\nExample: profactory models list",
+    help_format="plaintext",
+)
+
+
+@models.command(name="list")
+def list_(word: str | None = None, /, *, json: Json = False) -> None:
+    """List the models that --model knows by name.
+
+    Any Hub id or local folder of a supported family works as well.
+
+    Example:
+      profactory models list
+      profactory models list esm2
+
+    Parameters
+    ----------
+    word
+        Only models with this in their name, family or source.
+    json
+        Print the list as JSON.
+    """
+    from profactory.models.zoo import list_models
+
+    specs = [asdict(spec) for spec in list_models()]
+    if word:
+        places = ("name", "family", "source")
+        specs = [spec for spec in specs if any(word.lower() in str(spec[p]).lower() for p in places)]
+    if json:
+        terminal.say_json(specs)
+    elif not specs:
+        terminal.say(f"no model with {word!r} in its name; profactory models list shows all")
+    else:
+        terminal.say(terminal.table([_row(spec) for spec in specs]))
+
+
+@models.command
+def show(name: str, /, *, revision: str | None = None, json: Json = False) -> None:
+    """Show all that is known about one model.
+
+    Example:
+      profactory models show esm2-8m
+
+    Parameters
+    ----------
+    name
+        A name of the list, a Hub id or a folder.
+    revision
+        Commit or tag of a Hub model.
+    json
+        Print it as JSON.
+    """
+    from profactory.models.zoo import resolve
+
+    spec = resolve(name, revision=revision)
+    facts = asdict(spec)
+    if json:
+        terminal.say_json(facts)
+    else:
+        terminal.say(terminal.facts({key: _readable(value) for key, value in facts.items()}))
+
+
+def _row(spec: dict[str, Any]) -> dict[str, object]:
+    row = {name: spec.get(name) for name in ("name", "family")}
+    return {
+        **row,
+        "parameters": _short(spec.get("parameters")),
+        "layers": spec.get("layers"),
+        "width": spec.get("width"),
+        "max length": spec.get("max_length"),
+        "licence": spec.get("licence"),
+        "source": "inside the package" if spec.get("bundled") else spec.get("source"),
+    }
+
+
+def _short(number: int | None) -> str:
+    """Write a parameter count as people say it."""
+    if not number:
+        return ""
+    for unit, size in (("B", 10**9), ("M", 10**6), ("k", 10**3)):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return str(number)
+
+
+def _readable(value: Any) -> object:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {entry}" for key, entry in value.items())
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value

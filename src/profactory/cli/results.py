@@ -1,0 +1,49 @@
+"""Tables of measured values, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from profactory.cli.terminal import table
+
+
+def metric_table(metrics: Mapping[str, Any]) -> str:
+    """Lay out ``report/metrics.json``: one row per metric, the interval beside it, then the baselines.
+
+    Parameters
+    ----------
+    metrics
+        ``{"test": {"mcc": {"value", "low", "high"}}, "baselines": {"majority": {...}}}``.
+    """
+    split = next((name for name in ("test", "validation", *metrics) if _is_measured(metrics.get(name))), None)
+    if split is None:
+        return "Nothing was measured."
+    baselines = metrics.get("baselines") or {}
+    rows = []
+    for name, entry in metrics[split].items():
+        if not _is_number(entry):
+            continue
+        row: dict[str, object] = {split: name, "value": entry["value"], "95 % interval": _interval(entry)}
+        for baseline, values in baselines.items():
+            row[baseline] = _value(values.get(name)) if isinstance(values, Mapping) else None
+        rows.append(row)
+    return table(rows)
+
+
+def _is_measured(entry: Any) -> bool:
+    return isinstance(entry, Mapping) and any(_is_number(value) for value in entry.values())
+
+
+def _is_number(entry: Any) -> bool:
+    return isinstance(entry, Mapping) and "value" in entry
+
+
+def _value(entry: Any) -> float | None:
+    found = entry.get("value") if isinstance(entry, Mapping) else entry
+    return float(found) if isinstance(found, int | float) else None
+
+
+def _interval(entry: Mapping[str, Any]) -> str:
+    low, high = entry.get("low"), entry.get("high")
+    return f"{low:.3f} - {high:.3f}" if isinstance(low, float) and isinstance(high, float) else ""

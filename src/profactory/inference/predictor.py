@@ -1,0 +1,189 @@
+"""From sequences to predictions, in the order in which they came.
+
+Sequences are run in batches of nearly equal length, so that hardly anything is padding; identical sequences
+are run once. Outputs are float32 whatever the precision of the computation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from profactory.errors import ConfigError, MemoryBudgetError
+from profactory.models.protein_model import ProteinModel
+from profactory.progress import Progress
+from profactory.tasks import Values
+
+#: Tokens per batch. A processor gains little from more than this; a graphics card needs enough to do.
+CPU_TOKENS, GPU_TOKENS = 2048, 32768
+
+log = logging.getLogger("profactory")
+
+
+class Predictor:
+    """A trained model, ready to predict.
+
+    Parameters
+    ----------
+    model
+        What was trained. It is moved to the device and put into evaluation mode.
+    device
+        ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+    precision
+        ``fp32``, ``bf16`` or ``fp16`` (GPU only) of the computation.
+    tokens_per_batch
+        Tokens per batch, padding included; a longer sequence is a batch of its own.
+    """
+
+    def __init__(
+        self,
+        model: ProteinModel,
+        device: str = "auto",
+        precision: str = "fp32",
+        tokens_per_batch: int | None = None,
+    ) -> None:
+        self.device = choose_device(device)
+        self.dtype = _dtype(precision, self.device)
+        self.model = model.to(self.device).eval()
+        self.task = model.task
+        self.max_length: int = model.max_length
+        self.tokens_per_batch = tokens_per_batch or (CPU_TOKENS if self.device.type == "cpu" else GPU_TOKENS)
+
+    def truncated(self, sequences: Sequence[str]) -> NDArray[np.bool_]:
+        """Tell which sequences are longer than what the model reads, shape ``(n,)``."""
+        return np.fromiter((len(s) > self.max_length for s in sequences), np.bool_, len(sequences))
+
+    def predict_outputs(self, sequences: Sequence[str], progress: Progress | None = None) -> Values:
+        """Predict for clean sequences.
+
+        Parameters
+        ----------
+        sequences
+            Upper-case residue letters (see :mod:`profactory.data.residues`), none empty.
+        progress
+            Told of every finished sequence.
+
+        Returns
+        -------
+        Values
+            In the order of the sequences, float32. Classification: probabilities ``(n, classes)``;
+            regression: ``(n, targets)``. Residue tasks: ``(residues, outputs)`` with offsets, as many
+            residues of each sequence as the model reads.
+
+        Raises
+        ------
+        MemoryBudgetError
+            One sequence alone does not fit into the memory.
+        """
+        unique = list(dict.fromkeys(sequences))
+        place = {sequence: i for i, sequence in enumerate(unique)}
+        rows: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(unique)
+        tokens = self.model.backbone.tokenize(unique, self.max_length)
+        for batch in plan_batches([len(t) for t in tokens], self.tokens_per_batch):
+            for i, output in zip(batch, self._run_fitting([tokens[i] for i in batch]), strict=True):
+                rows[i] = output
+            if progress is not None:
+                progress.advance(len(batch))
+        if progress is not None:
+            progress.advance(len(sequences) - len(unique))
+        return self._pack([rows[place[sequence]] for sequence in sequences])
+
+    def _pack(self, rows: list[NDArray[np.float32]]) -> Values:
+        if not rows:
+            empty = np.empty((0, self.task.n_outputs), np.float32)
+            return Values(empty, np.zeros(1, np.int64) if self.task.per_residue else None)
+        return Values.concat(rows, per_residue=self.task.per_residue)
+
+    def _run_fitting(self, tokens: list[NDArray[np.int64]]) -> list[NDArray[np.float32]]:
+        """Run one batch; if it does not fit into memory, in halves."""
+        try:
+            return self._run(tokens)
+        except torch.OutOfMemoryError:
+            if len(tokens) == 1:
+                raise MemoryBudgetError(
+                    f"a sequence of {len(tokens[0]):,} tokens does not fit into the memory of {self.device}",
+                    expected="memory for one sequence at a time",
+                    fix="predict with --device cpu, or train with a smaller --max-length",
+                ) from None
+        self.tokens_per_batch = max(1, self.tokens_per_batch // 2)
+        log.warning(
+            "a batch did not fit into memory; going on with %d tokens per batch", self.tokens_per_batch
+        )
+        middle = len(tokens) // 2
+        return self._run_fitting(tokens[:middle]) + self._run_fitting(tokens[middle:])
+
+    @torch.inference_mode()
+    def _run(self, tokens: list[NDArray[np.int64]]) -> list[NDArray[np.float32]]:
+        batch = self.model.backbone.collate(tokens)
+        inputs = [part.to(self.device) for part in (batch.input_ids, batch.attention_mask, batch.lengths)]
+        with self._precision():
+            logits = self.model(*inputs).float().cpu().numpy()  # (batch, outputs) or (batch, length, outputs)
+        outputs = self.task.probabilities(logits)
+        if not self.task.per_residue:
+            return list(outputs)
+        return [output[:length] for output, length in zip(outputs, batch.lengths.tolist(), strict=True)]
+
+    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+        if self.dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
+
+
+def choose_device(name: str) -> torch.device:
+    """Turn ``auto`` into the best device there is; check that any other exists."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"the device {name!r} cannot be used here",
+            expected="cpu, or a GPU that torch can use",
+            fix="--device auto; profactory doctor says what is missing",
+        ) from error
+    return device
+
+
+def plan_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Group sequences of similar length so that none of the padded batches has more than `budget` tokens.
+
+    Parameters
+    ----------
+    lengths
+        Tokens per sequence.
+    budget
+        Tokens per batch, padding included. A sequence longer than that is a batch of its own.
+
+    Yields
+    ------
+    list of int
+        Indices; every sequence exactly once. Longest first: what does not fit into memory shows at once.
+    """
+    batch: list[int] = []
+    for index in np.argsort(-np.asarray(lengths, np.int64), kind="stable").tolist():
+        if batch and lengths[batch[0]] * (len(batch) + 1) > budget:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def _dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    known = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if precision not in known or (precision == "fp16" and device.type == "cpu"):
+        raise ConfigError(
+            f"the precision {precision} cannot be used on {device}",
+            expected="fp32 or bf16" + ("" if device.type == "cpu" else " or fp16"),
+            fix="leave --precision out for fp32",
+        )
+    return known[precision]
