@@ -1,0 +1,87 @@
+"""One process or many: what accelerate does for us."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, gather_object
+from numpy.typing import NDArray
+
+from profactory.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def make_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerator:
+    """Return accelerate's view of this process: its device, its peers, its autocast.
+
+    Started by ``torchrun`` or ``accelerate launch`` the processes find each other; started otherwise there
+    is one. Accelerate remembers the settings of the first in a process and refuses others, so its memory is
+    cleared first.
+
+    Raises
+    ------
+    ConfigError
+        The device is not there, or cannot compute in the precision.
+    """
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    on_cpu = device == "cpu" or (device == "auto" and not torch.accelerator.is_available())
+    try:
+        accelerator = Accelerator(
+            cpu=on_cpu,
+            mixed_precision="no" if precision == "fp32" else precision,
+            # A head that ignores a part of the backbone is no error (ESM's contact head, for one).
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        )
+    except ValueError as error:
+        raise ConfigError(
+            f"Precision {precision} is not possible on this device: {error}", fix="--precision fp32 or bf16"
+        ) from error
+    if device not in ("auto", accelerator.device.type):
+        raise ConfigError(
+            f"There is no device {device!r} on this machine.",
+            expected=str(accelerator.device.type),
+            fix="--device auto",
+        )
+    return accelerator
+
+
+def agreed(accelerator: Accelerator, value: T) -> T:
+    """Return the main process's value on all processes."""
+    if accelerator.num_processes == 1:
+        return value
+    box = [value]
+    broadcast_object_list(box)
+    return box[0]
+
+
+def in_shares(
+    accelerator: Accelerator, count: int, compute: Callable[[NDArray[np.int64]], Sequence[T]]
+) -> list[T]:
+    """Compute something for each of `count` samples, every sample in exactly one process.
+
+    Parameters
+    ----------
+    accelerator
+        From :func:`make_accelerator`.
+    count
+        Number of samples.
+    compute
+        Given sample indices, returns one result for each, in that order.
+
+    Returns
+    -------
+    list
+        All results, in the order of the samples, on every process.
+    """
+    world, rank = accelerator.num_processes, accelerator.process_index
+    mine = list(compute(np.arange(rank, count, world)))
+    if world == 1:
+        return mine
+    parts = gather_object([mine])
+    return [parts[index % world][index // world] for index in range(count)]

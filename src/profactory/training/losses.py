@@ -1,0 +1,106 @@
+"""Losses as (sum, number of terms), so that micro-batches of any size add up to one objective."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from profactory.tasks import TaskKind, Values
+from profactory.tasks.task import IGNORED
+
+
+def loss_sum(
+    kind: TaskKind,
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    class_weights: Tensor | None = None,
+    target_scale: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return the summed loss of a micro-batch and the sum of the weights of its terms.
+
+    Parameters
+    ----------
+    kind
+        Classification: cross-entropy; multi-label: binary cross-entropy on every label; regression:
+        squared error.
+    logits
+        ``(batch, outputs)``, or ``(batch, length, outputs)`` for residue tasks.
+    targets
+        Single label: int64 ``(batch,)``. Multi-label: float ``(batch, classes)``. Regression: float
+        ``(batch, targets)``, NaN where missing. Residue classification: int64 ``(batch, length)``, -1
+        where unlabelled or padding. Residue regression: float ``(batch, length)``, NaN likewise.
+    class_weights
+        Weight of each class ``(classes,)``: of the samples of a class, or, for multi-label, of its
+        positive labels (their terms are then counted with that weight).
+    target_scale
+        Regression: standard deviations ``(targets,)`` by which errors are divided, so that several
+        targets weigh alike and the learning rate does not depend on the unit.
+
+    Returns
+    -------
+    sum, weight
+        Scalars; the loss of any set of samples is the sum of the sums over the sum of the weights.
+    """
+    logits = logits.float()  # losses in 32 bits whatever the autocast
+    if kind in (TaskKind.SINGLE_LABEL, TaskKind.RESIDUE_CLASSIFICATION):
+        return _cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1), class_weights)
+    if kind is TaskKind.MULTI_LABEL:
+        return _binary_cross_entropy(logits, targets, class_weights)
+    return _squared_error(logits, targets.reshape(logits.shape), target_scale)
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    known = targets != IGNORED
+    if weights is None:
+        total = F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
+        return total, known.sum().to(logits.dtype)
+    weights = weights.to(logits)
+    total = F.cross_entropy(logits, targets, weight=weights, ignore_index=IGNORED, reduction="sum")
+    return total, weights[targets[known]].sum()
+
+
+def _binary_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    targets = targets.to(logits.dtype)
+    each = torch.ones_like(targets) if weights is None else 1 + targets * (weights.to(logits) - 1)
+    total = F.binary_cross_entropy_with_logits(logits, targets, weight=each, reduction="sum")
+    return total, each.sum()
+
+
+def _squared_error(values: Tensor, targets: Tensor, scale: Tensor | None) -> tuple[Tensor, Tensor]:
+    targets = targets.to(values.dtype)
+    known = ~torch.isnan(targets)
+    # Missing targets are replaced before subtracting: NaN times a mask would still be NaN in the gradient.
+    error = torch.where(known, values - torch.where(known, targets, 0.0), 0.0)
+    if scale is not None:
+        error = error / scale.to(values)
+    return error.square().sum(), known.sum().to(values.dtype)
+
+
+def term_weights(
+    kind: TaskKind, targets: Values, class_weights: NDArray[Any] | None = None
+) -> NDArray[np.float64]:
+    """Return each sample's share of the weight that :func:`loss_sum` reports, shape ``(n,)``.
+
+    Known before any forward pass, so that all processes of a run agree on the weight of an optimizer step.
+    """
+    values = targets.values
+    if kind in (TaskKind.SINGLE_LABEL, TaskKind.RESIDUE_CLASSIFICATION):
+        known = values != IGNORED
+        table = np.ones(1) if class_weights is None else np.asarray(class_weights, np.float64)
+        each = np.where(known, table[np.where(known, values, 0) if class_weights is not None else 0], 0.0)
+    elif kind is TaskKind.MULTI_LABEL:
+        extra = 0.0 if class_weights is None else np.asarray(class_weights, np.float64) - 1
+        each = (1 + values * extra).sum(axis=-1)
+    else:
+        each = (~np.isnan(values)).astype(np.float64)
+        each = each if targets.offsets is not None else each.reshape(len(targets), -1).sum(axis=1)
+    if targets.offsets is None:
+        return np.asarray(each, np.float64)
+    total = np.concatenate([[0.0], np.cumsum(each)])
+    return np.asarray(total[targets.offsets[1:]] - total[targets.offsets[:-1]], np.float64)
