@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import json
 import logging
-import multiprocessing
 import os
 import platform
 import shutil
@@ -13,9 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from multiprocessing.queues import Queue
-from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +21,8 @@ import yaml
 from profactory.errors import NotARunError, RunError, RunExistsError, RunLockedError
 from profactory.runs import Run, list_runs, new_run_path
 from profactory.runs.processes import Owner, start_of
+from tests.support import run_processes as others
 
-SPAWN = multiprocessing.get_context("spawn")
 CONFIG = {"data": "toy.csv", "model": "mini", "method": "freeze", "epochs": 3}
 
 
@@ -151,37 +147,6 @@ def test_the_lock_nests_on_one_object_and_excludes_another(run: Run) -> None:
     assert not (run.path / "lock.json").exists()
 
 
-def _try_to_lock(path: str, start: Barrier, results: Queue[str]) -> None:
-    start.wait(30)
-    try:
-        with Run.open(path).lock():
-            results.put("won")
-            time.sleep(1.0)
-    except RunLockedError:
-        results.put("refused")
-
-
-def _try_to_create(path: str, start: Barrier, results: Queue[str]) -> None:
-    start.wait(30)
-    try:
-        Run.create(path, {"pid": os.getpid()})
-        results.put("won")
-    except RunExistsError:
-        results.put("refused")
-
-
-def _race(attempt: Callable[..., None], path: Path) -> list[str]:
-    """Let eight processes try the same thing at the same moment; what became of each."""
-    start, results = SPAWN.Barrier(8), SPAWN.Queue()
-    processes = [SPAWN.Process(target=attempt, args=(str(path), start, results)) for _ in range(8)]
-    for process in processes:
-        process.start()
-    answers = [results.get(timeout=60) for _ in processes]
-    for process in processes:
-        process.join()
-    return sorted(answers)
-
-
 @pytest.mark.parametrize("stale", [False, True])
 def test_of_eight_processes_exactly_one_gets_the_lock(run: Run, stale: bool) -> None:
     if stale:
@@ -189,11 +154,11 @@ def test_of_eight_processes_exactly_one_gets_the_lock(run: Run, stale: bool) -> 
         _write_lock(run, pid=child.pid, started=start_of(child.pid), host=platform.node())
         child.kill()
         child.wait()
-    assert _race(_try_to_lock, run.path) == ["refused"] * 7 + ["won"]
+    assert others.race(others.try_to_lock, run.path) == ["refused"] * 7 + ["won"]
 
 
 def test_of_eight_processes_exactly_one_creates_the_run(tmp_path: Path) -> None:
-    assert _race(_try_to_create, tmp_path / "run") == ["refused"] * 7 + ["won"]
+    assert others.race(others.try_to_create, tmp_path / "run") == ["refused"] * 7 + ["won"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
 
 
@@ -312,14 +277,10 @@ def test_no_events_yet(run: Run) -> None:
     assert list(run.events()) == []
 
 
-def _emit_many(path: str, writer: int) -> None:
-    run = Run.open(path)
-    for number in range(200):
-        run.emit("step", writer=writer, number=number, padding="x" * 300)
-
-
 def test_lines_of_several_writers_do_not_mix(run: Run) -> None:
-    processes = [SPAWN.Process(target=_emit_many, args=(str(run.path), number)) for number in range(3)]
+    processes = [
+        others.SPAWN.Process(target=others.emit_many, args=(str(run.path), number)) for number in range(3)
+    ]
     for process in processes:
         process.start()
     for process in processes:
@@ -387,19 +348,6 @@ def test_a_deleted_run_directory_is_named_and_not_brought_back(run: Run) -> None
         pass
 
 
-def _as_nobody(path: str, results: Queue[str]) -> None:
-    import filelock  # noqa: F401 - while it may still be read
-
-    os.setuid(65534)
-    run = Run(Path(path))
-    for action in (lambda: run.emit("x"), lambda: run.set_status("training"), lambda: run.lock().__enter__()):
-        try:
-            action()
-            results.put("written")
-        except RunError as error:
-            results.put(str(error))
-
-
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 def test_a_read_only_run_directory_is_named(run: Run) -> None:
     run.emit("x")
@@ -408,8 +356,8 @@ def test_a_read_only_run_directory_is_named(run: Run) -> None:
         if not folder.stat().st_mode & 0o001:
             folder.chmod(0o755)
         folder = folder.parent
-    results = SPAWN.Queue()
-    child = SPAWN.Process(target=_as_nobody, args=(str(run.path), results))
+    results = others.SPAWN.Queue()
+    child = others.SPAWN.Process(target=others.as_nobody, args=(str(run.path), results))
     child.start()
     answers = [results.get(timeout=20) for _ in range(3)]
     child.join()

@@ -16,8 +16,7 @@ def doctor(*, json: Json = False) -> int:
     Prints one line per finding, with the line to type where something has
     to be mended. Ends with exit code 1 if anything is broken.
 
-    Example:
-      profactory doctor
+    Example: profactory doctor
 
     Parameters
     ----------

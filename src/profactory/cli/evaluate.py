@@ -25,9 +25,8 @@ def evaluate(
 
     Nothing about the model has to be typed: the run knows it.
 
-    Example:
-      profactory evaluate runs/proteins-mini-lora new_measurements.csv
-      profactory evaluate runs/proteins-mini-lora proteins.csv --split test
+    Example: profactory evaluate runs/proteins-mini-lora new_measurements.csv
+             profactory evaluate runs/proteins-mini-lora proteins.csv --split test
 
     Parameters
     ----------

@@ -17,6 +17,7 @@ from profactory.errors import ProFactoryError
 
 if TYPE_CHECKING:
     from cyclopts import App
+    from cyclopts.exceptions import CycloptsError
 
 SUMMARY = """From a table of protein sequences to a validated predictor.
 
@@ -59,6 +60,7 @@ def make_app(meant: str = "") -> App:
         result_action="return_value",
         exit_on_error=False,
         print_error=False,
+        suppress_keyboard_interrupt=False,
     )
     app["--help"].group = app["--version"].group = Group("Help", sort_key=9)
     for position, (name, place, text, group) in enumerate(COMMANDS):
@@ -102,7 +104,7 @@ def _run(typed: list[str]) -> int:
     try:
         result = make_app(next(iter(typed), ""))(typed)
     except CycloptsError as error:
-        terminal.say_error(f"{error}\n  fix: {_help_line(typed)}")
+        terminal.say_error(f"{_usage(error)}\n  fix: {_help_line(typed)}")
         return 2
     except ProFactoryError as error:
         terminal.say_problem(error, as_json="--json" in typed)
@@ -122,6 +124,17 @@ def _version() -> str:
     from profactory import __version__
 
     return __version__
+
+
+def _usage(error: CycloptsError) -> str:
+    """Say in our words what cannot be understood."""
+    from cyclopts.exceptions import MissingArgumentError, UnusedCliTokensError
+
+    if isinstance(error, UnusedCliTokensError):
+        return f"Nothing is expected here: {' '.join(error.unused_tokens or [])}."
+    if type(error) is MissingArgumentError and error.argument and not error.argument.tokens:
+        return f"{error.keyword} needs a value." if error.keyword else f"{error.argument.name} is missing."
+    return str(error)
 
 
 def _help_line(typed: Sequence[str]) -> str:

@@ -23,9 +23,8 @@ def list_(word: str | None = None, /, *, json: Json = False) -> None:
 
     Any Hub id or local folder of a supported family works as well.
 
-    Example:
-      profactory models list
-      profactory models list esm2
+    Example: profactory models list
+             profactory models list esm2
 
     Parameters
     ----------
@@ -52,8 +51,7 @@ def list_(word: str | None = None, /, *, json: Json = False) -> None:
 def show(name: str, /, *, revision: str | None = None, json: Json = False) -> None:
     """Show all that is known about one model.
 
-    Example:
-      profactory models show esm2-8m
+    Example: profactory models show esm2-8m
 
     Parameters
     ----------

@@ -33,9 +33,8 @@ def predict(
     The output keeps the order and every column of the input. A row that
     cannot be used stays, with the reason in the column "error".
 
-    Example:
-      profactory predict runs/proteins-mini-lora new.fasta --out new.csv
-      profactory predict runs/proteins-mini-lora --sequence MKTAYIAKQRQISFVK
+    Example: profactory predict runs/proteins-mini-lora new.fasta --out new.csv
+             profactory predict runs/proteins-mini-lora --sequence MKTAYIAKQRQISFVK
 
     Parameters
     ----------

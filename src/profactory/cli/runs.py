@@ -18,11 +18,7 @@ from profactory.runs import ACTIVE_STATES, Run, RunSummary, list_runs
 
 runs = App(
     name="runs",
-    help="""The runs: what was trained, how it goes, and the end of it.
-
-Example:
-  profactory runs list
-""",
+    help="The runs: what was trained, how it goes, and the end of it.\n\nExample: profactory runs list",
     help_format="plaintext",
 )
 _LINES = 20
@@ -33,9 +29,8 @@ _POLL_SECONDS = 0.5
 def list_(folder: Path = Path("runs"), /, *, json: Json = False) -> None:
     """List the runs in a folder, newest first.
 
-    Example:
-      profactory runs list
-      profactory runs list /data/experiments --json
+    Example: profactory runs list
+             profactory runs list /data/experiments --json
 
     Parameters
     ----------
@@ -48,7 +43,7 @@ def list_(folder: Path = Path("runs"), /, *, json: Json = False) -> None:
     if json:
         terminal.say_json([run.to_dict() for run in found])
     elif not found:
-        terminal.say(f"no runs in {folder}", "profactory train DATA makes one")
+        terminal.say(f"No runs in {folder}.", "profactory train DATA makes one.")
     else:
         terminal.say(terminal.table([_row(run) for run in found]))
 
@@ -57,8 +52,7 @@ def list_(folder: Path = Path("runs"), /, *, json: Json = False) -> None:
 def show(run: Path, /, *, json: Json = False) -> None:
     """Show what a run was asked, how it stands and what it measured.
 
-    Example:
-      profactory runs show runs/proteins-mini-lora
+    Example: profactory runs show runs/proteins-mini-lora
 
     Parameters
     ----------
@@ -93,8 +87,7 @@ def logs(
 ) -> None:
     """Print what a run said; with --follow, go on until it ends.
 
-    Example:
-      profactory runs logs runs/proteins-mini-lora --follow
+    Example: profactory runs logs runs/proteins-mini-lora --follow
 
     Parameters
     ----------
@@ -119,8 +112,7 @@ def logs(
 def stop(run: Path, /, *, wait: float = 60.0, json: Json = False) -> None:
     """Ask a running run to write a checkpoint and end; profactory resume goes on with it.
 
-    Example:
-      profactory runs stop runs/proteins-mini-lora
+    Example: profactory runs stop runs/proteins-mini-lora
 
     Parameters
     ----------
@@ -157,8 +149,7 @@ def delete(
 ) -> None:
     """Delete a run directory: its checkpoints, its model and its report.
 
-    Example:
-      profactory runs delete runs/proteins-mini-lora --yes
+    Example: profactory runs delete runs/proteins-mini-lora --yes
 
     Parameters
     ----------
@@ -178,8 +169,7 @@ def delete(
 def compare(*paths: Path, json: Json = False) -> None:
     """Put runs beside each other: what they were and what they measured.
 
-    Example:
-      profactory runs compare runs/proteins-mini-freeze runs/proteins-mini-lora
+    Example: profactory runs compare runs/proteins-mini-freeze runs/proteins-mini-lora
 
     Parameters
     ----------

@@ -30,9 +30,8 @@ def train(  # noqa: D417 - the settings describe themselves
     Only DATA is needed: the task, the split, the method, the batch and the
     learning rate are chosen for the data and this machine, and said.
 
-    Example:
-      profactory train proteins.csv
-      profactory train proteins.csv --label-column solubility --method lora
+    Example: profactory train proteins.csv
+             profactory train proteins.csv --label-column solubility --method lora
 
     Parameters
     ----------
@@ -58,8 +57,7 @@ def train(  # noqa: D417 - the settings describe themselves
 def resume(run: Path, /, *, json: Json = False) -> None:
     """Go on with a run that was stopped or killed, from its last checkpoint; the result is the same.
 
-    Example:
-      profactory resume runs/proteins-mini-lora
+    Example: profactory resume runs/proteins-mini-lora
 
     Parameters
     ----------

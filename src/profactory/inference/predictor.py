@@ -9,16 +9,21 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from profactory.errors import ConfigError, MemoryBudgetError
-from profactory.models.protein_model import ProteinModel
+from profactory.data.residues import clean_sequences
+from profactory.errors import ConfigError, MemoryBudgetError, Problem, RowError
+from profactory.inference.decoding import decode_rows
 from profactory.progress import Progress
 from profactory.tasks import Values
+
+if TYPE_CHECKING:
+    from profactory.models.protein_model import ProteinModel
 
 #: Tokens per batch. A processor gains little from more than this; a graphics card needs enough to do.
 CPU_TOKENS, GPU_TOKENS = 2048, 32768
@@ -58,6 +63,54 @@ class Predictor:
     def truncated(self, sequences: Sequence[str]) -> NDArray[np.bool_]:
         """Tell which sequences are longer than what the model reads, shape ``(n,)``."""
         return np.fromiter((len(s) > self.max_length for s in sequences), np.bool_, len(sequences))
+
+    def predict(self, sequences: str | Sequence[str], *, probabilities: bool = True) -> list[dict[str, Any]]:
+        """Predict for sequences in memory.
+
+        Parameters
+        ----------
+        sequences
+            One sequence or several, as they would stand in a file.
+        probabilities
+            Give ``probability_<class>`` too.
+
+        Returns
+        -------
+        list of dict
+            One record per sequence, in order: ``prediction``, the probabilities, and ``truncated`` if the
+            sequence is longer than the model reads.
+
+        Raises
+        ------
+        RowError
+            With every sequence that cannot be used.
+        """
+        given = [sequences] if isinstance(sequences, str) else list(sequences)
+        cleaned = clean_sequences(pa.array(given, pa.string()))
+        if cleaned.reasons:
+            raise RowError(
+                f"{len(cleaned.reasons):,} of {len(given):,} sequences cannot be used.",
+                expected="residue letters",
+                fix="mend or leave out the sequences named above",
+                problems=[
+                    Problem(f"sequence {row + 1}: {reason}", value=given[row])
+                    for row, reason in sorted(cleaned.reasons.items())
+                ],
+            )
+        clean = cleaned.sequences.to_pylist()
+        columns = self.decode(clean, self.predict_outputs(clean), probabilities=probabilities)
+        plain = [[_plain(value) for value in column] for column in columns.values()]
+        records = [dict(zip(columns, row, strict=True)) for row in zip(*plain, strict=True)]
+        for record, truncated in zip(records, self.truncated(clean), strict=True):
+            if truncated:
+                record["truncated"] = True
+        return records
+
+    def decode(
+        self, sequences: Sequence[str], outputs: Values, *, probabilities: bool = True
+    ) -> dict[str, list[Any]]:
+        """Turn outputs into columns; see :func:`profactory.inference.decoding.decode_rows`."""
+        return decode_rows(self.task, sequences, outputs, self.max_length, probabilities=probabilities)
 
     def predict_outputs(self, sequences: Sequence[str], progress: Progress | None = None) -> Values:
         """Predict for clean sequences.
@@ -176,6 +229,11 @@ def plan_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         batch.append(index)
     if batch:
         yield batch
+
+
+def _plain(value: Any) -> Any:
+    """Turn a 32-bit number into the Python number with the same few digits."""
+    return float(str(value)) if isinstance(value, np.floating) else value
 
 
 def _dtype(precision: str, device: torch.device) -> torch.dtype | None:

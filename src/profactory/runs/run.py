@@ -121,10 +121,9 @@ class Run:
         """
         target = absolute(path)
         with explained(target, "cannot make the run directory"):
-            if _is_taken(target):
-                if not overwrite:
-                    raise exists(target)
-                cls._replaceable(target).delete()
+            old = cls.check_free(target, overwrite=overwrite)
+            if old is not None:
+                old.delete()
             target.parent.mkdir(parents=True, exist_ok=True)
             staging = target.parent / f".{target.name}.{uuid.uuid4().hex[:12]}.new"
             staging.mkdir()
@@ -134,6 +133,27 @@ class Run:
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
         return cls(target)
+
+    @classmethod
+    def check_free(cls, path: str | Path, *, overwrite: bool = False) -> Run | None:
+        """Check early, before any work, what :meth:`create` will check: that the path is free.
+
+        Returns
+        -------
+        Run or None
+            The run that `overwrite` allows to be replaced, if there is one.
+
+        Raises
+        ------
+        RunExistsError
+            The path is taken.
+        """
+        target = absolute(path)
+        if not _is_taken(target):
+            return None
+        if not overwrite:
+            raise exists(target)
+        return cls._replaceable(target)
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
