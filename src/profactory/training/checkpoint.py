@@ -22,7 +22,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from profactory.errors import CheckpointError, RunError
-from profactory.files import atomic_dir, fsync_path, sha256_bytes, sha256_file
+from profactory.files import atomic_dir, fsync_path, sha256_file
+from profactory.training.manifest import seal, unseal
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -110,19 +111,13 @@ def _write_files(
     (temporary / STATE).write_text(json.dumps(state, allow_nan=False, indent=1), encoding="utf-8")
     files = sorted(temporary.iterdir())
     for file in files:
-        fsync_path(file)
+        fsync_path(file)  # before the manifest that vouches for it
     content = {
         "schema_version": SCHEMA_VERSION,
         "step": step,
         "files": {file.name: {"bytes": file.stat().st_size, "sha256": sha256_file(file)} for file in files},
     }
-    (temporary / MANIFEST).write_bytes(_seal(content))
-
-
-def _seal(content: Mapping[str, Any]) -> bytes:
-    """Serialise a manifest with its own checksum, in the one form that is accepted."""
-    body = json.dumps(content, sort_keys=True)
-    return json.dumps({**content, "sha256": sha256_bytes(body.encode())}, sort_keys=True, indent=1).encode()
+    (temporary / MANIFEST).write_bytes(seal(content))
 
 
 def verify_checkpoint(path: Path) -> None:
@@ -144,17 +139,14 @@ def verify_checkpoint(path: Path) -> None:
 def _damage(path: Path) -> str:
     """Return what is wrong with a checkpoint, or an empty string."""
     try:
-        raw = (path / MANIFEST).read_bytes()
-        content = json.loads(raw)
-        if not isinstance(content, dict) or raw != _seal({k: v for k, v in content.items() if k != "sha256"}):
-            return f"{MANIFEST} was changed"
+        content = unseal((path / MANIFEST).read_bytes())
         if content["schema_version"] > SCHEMA_VERSION:
             return f"it was written by a newer version (format {content['schema_version']})"
         if path.name != f"checkpoint-{content['step']}":
             return f"{MANIFEST} is that of step {content['step']}"
         return next(_damaged_files(path, content["files"]), "")
     except (OSError, ValueError) as error:
-        return f"{MANIFEST} cannot be read ({error})"
+        return f"{MANIFEST} cannot be used ({error})"
 
 
 def _damaged_files(path: Path, files: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

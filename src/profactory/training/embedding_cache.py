@@ -1,0 +1,264 @@
+"""Embeddings of a frozen model, computed once and kept on disk.
+
+``embeddings/<key>/`` holds shards of raw little-endian rows and, written last, ``manifest.json``. The key is
+a hash of all that decides the numbers: weights, layer, pooling, precision, maximum length and the set of
+sequences. Order and repetition of the sequences do not matter, so splits, folds and seeds share one entry.
+A shard's name contains the hash of its content; it appears by renaming a finished file. An interrupted
+computation therefore goes on with the first missing shard, and two processes that compute the same entry do
+not disturb each other. Every shard is checked each time before it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from profactory.errors import TrainingError
+from profactory.files import atomic_file, atomic_write_bytes, cache_dir, sha256_file
+from profactory.progress import Progress
+from profactory.training.batching import Indices
+from profactory.training.features import Features
+from profactory.training.manifest import seal, unseal
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+SHARD_BYTES = 64 << 20
+SHARD_RESIDUES = 1 << 18  # so that an interruption costs minutes even with a large model
+#: Entries that take no more than this share of the free memory are read into it.
+MEMORY_SHARE = 0.25
+
+log = logging.getLogger("profactory")
+
+
+class Encoder(Protocol):
+    """A frozen model, as the cache sees it."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Return all that decides the numbers, as JSON: weights hash, layer, pooling, precision, ..."""
+
+    @property
+    def width(self) -> int:
+        """Return the numbers per row."""
+
+    @property
+    def per_residue(self) -> bool:
+        """Return whether there is a row per residue, or one per sequence."""
+
+    @property
+    def max_length(self) -> int:
+        """Return how many residues of a sequence are used."""
+
+    def encode(self, sequences: Sequence[str]) -> NDArray[np.float32]:
+        """Return the rows of sequences one after the other; batches them by itself."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Layout:
+    """Where each of the distinct sequences, by length, has its rows."""
+
+    sequences: list[str]
+    sample: Indices  # (n,) sample -> distinct sequence
+    lengths: Indices  # (u,) residues after truncation
+    rows: Indices  # (u,)
+    shard: Indices  # (u,)
+    width: int
+
+    @property
+    def n_shards(self) -> int:
+        return int(self.shard[-1]) + 1
+
+    @property
+    def shard_rows(self) -> Indices:
+        return np.bincount(self.shard, weights=self.rows, minlength=self.n_shards).astype(np.int64)
+
+    @property
+    def starts(self) -> Indices:
+        """First row of each distinct sequence within its shard, shape (u,)."""
+        before = np.cumsum(self.rows) - self.rows
+        first = np.flatnonzero(np.diff(self.shard, prepend=-1))
+        return np.asarray(before - before[first][self.shard], np.int64)
+
+
+class EmbeddingCache:
+    """The folder of all cached embeddings.
+
+    Parameters
+    ----------
+    root
+        Where; the ``embeddings`` folder of ProFactory's cache if not given.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root or cache_dir() / "embeddings"
+
+    def get(self, encoder: Encoder, sequences: Sequence[str]) -> Features:
+        """Return the embeddings of sequences, computing what is missing.
+
+        Parameters
+        ----------
+        encoder
+            The frozen model.
+        sequences
+            As cleaned by :mod:`profactory.data`; at least one.
+
+        Raises
+        ------
+        TrainingError
+            The disk has not enough room (checked before anything is computed).
+        """
+        layout = _lay_out(encoder, sequences)
+        folder = self.root / self.key(encoder, layout.sequences)
+        shards = _finished_shards(folder, encoder, layout)
+        if shards is None:
+            shards = self._compute(folder, encoder, layout)
+        return _open(folder, shards, encoder, layout)
+
+    def key(self, encoder: Encoder, sequences: Sequence[str]) -> str:
+        """Return the name of an entry."""
+        digest = hashlib.sha256(json.dumps(encoder.identity, sort_keys=True).encode())
+        for sequence in sorted(set(sequences), key=_by_length):
+            digest.update(b"\n" + sequence.encode())
+        return digest.hexdigest()[:32]
+
+    def bytes_needed(self, encoder: Encoder, sequences: Sequence[str]) -> int:
+        """Return the size that the entry of these sequences has, computed already or not."""
+        layout = _lay_out(encoder, sequences)
+        return int(layout.rows.sum()) * layout.width * 4
+
+    def _compute(self, folder: Path, encoder: Encoder, layout: _Layout) -> list[str]:
+        found = [_intact_shard(folder, number) for number in range(layout.n_shards)]
+        missing = [number for number, name in enumerate(found) if name is None]
+        residues = np.bincount(layout.shard, weights=layout.lengths).astype(np.int64)
+        self._ensure_room(int(layout.shard_rows[missing].sum()) * layout.width * 4, encoder)
+        if len(missing) < layout.n_shards:
+            log.info("Going on with embeddings: %d of %d parts missing.", len(missing), layout.n_shards)
+        with Progress("embedding", int(residues[missing].sum()), unit="residues") as progress:
+            for number in missing:
+                chosen = np.flatnonzero(layout.shard == number)
+                rows = encoder.encode([layout.sequences[i] for i in chosen])
+                found[number] = self._write_shard(folder, number, rows)
+                progress.advance(int(residues[number]))
+        names = [name for name in found if name is not None]
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "identity": encoder.identity,
+            "sequences": len(layout.sequences),
+            "width": layout.width,
+            "shards": names,
+        }
+        atomic_write_bytes(folder / MANIFEST, seal(content))
+        return names
+
+    def _write_shard(self, folder: Path, number: int, rows: NDArray[np.float32]) -> str:
+        data = np.ascontiguousarray(rows, "<f4")
+        name = f"shard-{number:05d}-{hashlib.sha256(data.data).hexdigest()}.bin"
+        try:
+            with atomic_file(folder / name) as temporary:
+                data.tofile(temporary)
+        except OSError as error:
+            raise _no_room(self.root, data.nbytes, str(error)) from error
+        return name
+
+    def _ensure_room(self, needed: int, encoder: Encoder) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.root).free
+        if needed > free:
+            raise _no_room(self.root, needed, f"{free / 1e9:.1f} GB are free", encoder.per_residue)
+
+
+def _by_length(sequence: str) -> tuple[int, str]:
+    return len(sequence), sequence
+
+
+def _lay_out(encoder: Encoder, sequences: Sequence[str]) -> _Layout:
+    """Order the distinct sequences by length (little padding), and cut them into shards."""
+    if not len(sequences):
+        raise ValueError("there are no sequences to embed")
+    distinct = sorted(set(sequences), key=_by_length)
+    place = {sequence: index for index, sequence in enumerate(distinct)}
+    sample = np.fromiter((place[s] for s in sequences), np.int64, len(sequences))
+    lengths = np.fromiter((len(s) for s in distinct), np.int64, len(distinct)).clip(max=encoder.max_length)
+    rows = lengths if encoder.per_residue else np.ones(len(distinct), np.int64)
+    row_bytes = encoder.width * 4
+    # A shard is full when it has enough rows or enough work behind it, whichever is first.
+    fill = np.maximum(np.cumsum(rows) * row_bytes / SHARD_BYTES, np.cumsum(lengths) / SHARD_RESIDUES)
+    shard = np.unique(np.floor(fill - fill[0]), return_inverse=True)[1].astype(np.int64)
+    return _Layout(distinct, sample, lengths, rows, shard, encoder.width)
+
+
+def _finished_shards(folder: Path, encoder: Encoder, layout: _Layout) -> list[str] | None:
+    """Return the names of the shards of an entry if it is complete and of this very model."""
+    try:
+        content = unseal((folder / MANIFEST).read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        log.warning("Cached embeddings %s are damaged and computed again: %s (%s).", folder, MANIFEST, error)
+        return None
+    expected = {
+        "schema_version": SCHEMA_VERSION,
+        "identity": encoder.identity,
+        "sequences": len(layout.sequences),
+        "width": layout.width,
+    }
+    names = [str(name) for name in content.pop("shards", [])]
+    if content != expected or len(names) != layout.n_shards:
+        log.warning("Cached embeddings %s are of another model or version and computed again.", folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+    intact = [_is_intact(folder / name) for name in names]  # all of them, so that each damaged one is named
+    return names if all(intact) else None
+
+
+def _intact_shard(folder: Path, number: int) -> str | None:
+    """Return the name of a finished shard, if there is one."""
+    files = sorted(folder.glob(f"shard-{number:05d}-*.bin"))
+    return next((file.name for file in files if _is_intact(file)), None)
+
+
+def _is_intact(file: Path) -> bool:
+    """Whether a shard's content is what its name says; a damaged one is named and removed."""
+    if not file.is_file():
+        log.warning("Cached embeddings: %s is missing and computed again.", file)
+        return False
+    if sha256_file(file) == file.stem.rpartition("-")[2]:
+        return True
+    log.warning("Cached embeddings: %s is damaged and computed again.", file)
+    file.unlink(missing_ok=True)
+    return False
+
+
+def _open(folder: Path, shards: Sequence[str], encoder: Encoder, layout: _Layout) -> Features:
+    counts, width = layout.shard_rows, layout.width
+    maps: list[NDArray[Any]] = [
+        np.memmap(folder / name, dtype="<f4", mode="r", shape=(int(count), width))
+        for name, count in zip(shards, counts, strict=True)
+    ]
+    block, start = layout.shard, layout.starts
+    if int(counts.sum()) * width * 4 <= MEMORY_SHARE * psutil.virtual_memory().available:
+        start = start + (np.cumsum(counts) - counts)[block]
+        block, maps = np.zeros_like(block), [np.concatenate(maps)]
+    at = layout.sample
+    return Features(maps, block[at], start[at], layout.lengths[at], encoder.per_residue)
+
+
+def _no_room(root: Path, needed: int, reason: str, per_residue: bool = False) -> TrainingError:
+    remedies = ["free some space", "PROFACTORY_CACHE=/a/larger/disk"]
+    if per_residue:
+        remedies.append("--pooling mean (one vector per protein instead of one per residue) or --max-length")
+    return TrainingError(
+        f"The embeddings cannot be stored in {root}: {reason}.",
+        expected=f"{needed / 1e9:.2f} GB of free disk space",
+        fix="; ".join(remedies),
+    )

@@ -1,0 +1,77 @@
+"""Stored embeddings of many sequences, read in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from profactory.training.batching import Indices
+
+Block = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Embeddings of `n` samples, in memory or memory-mapped.
+
+    Parameters
+    ----------
+    blocks
+        Arrays ``(rows, width)``: one if all fits into memory, otherwise one per file.
+    block, start
+        For each sample, which block its rows are in and where they begin there, shape ``(n,)``. Samples with
+        the same sequence share their rows.
+    lengths
+        Residues per sample after truncation, shape ``(n,)``.
+    per_residue
+        Whether a sample has a row per residue, or one row.
+    """
+
+    blocks: Sequence[Block]
+    block: Indices
+    start: Indices
+    lengths: Indices
+    per_residue: bool
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @property
+    def width(self) -> int:
+        """Numbers per row."""
+        return int(self.blocks[0].shape[1])
+
+    def vectors(self, indices: Indices) -> Tensor:
+        """Return the rows of samples that have one each, float32 ``(batch, width)``."""
+        if len(self.blocks) == 1:
+            return torch.from_numpy(self.blocks[0][self.start[indices]].astype(np.float32, copy=False))
+        rows = np.empty((len(indices), self.width), np.float32)
+        blocks = self.block[indices]
+        for number in np.unique(blocks):
+            here = blocks == number
+            rows[here] = self.blocks[number][self.start[indices[here]]]
+        return torch.from_numpy(rows)
+
+    def residues(self, indices: Indices) -> tuple[Tensor, Tensor]:
+        """Return the rows of samples that have one per residue, padded with zeros.
+
+        Returns
+        -------
+        features, mask
+            float32 ``(batch, length, width)`` and bool ``(batch, length)``, False at padding.
+        """
+        lengths = self.lengths[indices]
+        longest = int(lengths.max())
+        padded = np.zeros((len(indices), longest, self.width), np.float32)
+        for row, (number, start, length) in enumerate(
+            zip(self.block[indices], self.start[indices], lengths, strict=True)
+        ):
+            padded[row, :length] = self.blocks[number][start : start + length]
+        mask = torch.arange(longest) < torch.from_numpy(lengths)[:, None]
+        return torch.from_numpy(padded), mask

@@ -1,0 +1,206 @@
+"""A protein model and its loss as one module, and its outputs on cached embeddings."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from profactory.models.protein_model import ProteinModel
+from profactory.tasks import TaskKind, Values
+from profactory.training.batching import BatchPlan, Indices
+from profactory.training.features import Features
+from profactory.training.losses import loss_sum
+
+ENCODE_TOKENS = {"cpu": 4096}
+ENCODE_TOKENS_GPU = 32768
+
+
+class LossModel(nn.Module):
+    """What the loop trains: arguments of a batch in, summed loss out.
+
+    Parameters
+    ----------
+    model
+        The protein model.
+    class_weights, target_scale
+        See :func:`~profactory.training.losses.loss_sum`.
+    """
+
+    def __init__(
+        self,
+        model: ProteinModel,
+        *,
+        class_weights: NDArray[Any] | None = None,
+        target_scale: NDArray[Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.kind = model.task.kind
+        for name, values in (("class_weights", class_weights), ("target_scale", target_scale)):
+            tensor = None if values is None else torch.as_tensor(values, dtype=torch.float32)
+            self.register_buffer(name, tensor, persistent=False)
+
+    def forward(
+        self, targets: Tensor, features: Tensor | None = None, mask: Tensor | None = None, **inputs: Tensor
+    ) -> Tensor:
+        """Return the summed loss of sequences (`inputs`) or of cached embeddings (`features`)."""
+        logits = self.model(**inputs) if features is None else self.model.forward_features(features, mask)
+        weights, scale = self.get_buffer("class_weights"), self.get_buffer("target_scale")
+        return loss_sum(self.kind, logits, targets, class_weights=weights, target_scale=scale)[0]
+
+
+class FrozenEncoder:
+    """A protein model's frozen part, as the embedding cache wants it.
+
+    Parameters
+    ----------
+    model
+        Its backbone gives residues, and a pooling without parameters makes one vector of them.
+    device
+        Where to compute.
+    precision
+        Of the computation; the stored numbers are float32.
+    tokens
+        Per batch, padding included.
+    """
+
+    def __init__(
+        self,
+        model: ProteinModel,
+        *,
+        device: str | torch.device = "cpu",
+        precision: str = "fp32",
+        tokens: int | None = None,
+    ) -> None:
+        self.model = model
+        self.device = torch.device(device)
+        self.precision = precision
+        self.tokens = tokens or ENCODE_TOKENS.get(self.device.type, ENCODE_TOKENS_GPU)
+        self.pooled = model.pooling is not None and model.pooling.parameter_free
+        self._weights_hash = model.backbone.weights_hash()
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that decides the numbers."""
+        return {
+            "weights": self._weights_hash,
+            "layer": getattr(self.model.backbone, "layer", -1),
+            "pooling": type(self.model.pooling).__name__ if self.pooled else None,
+            "precision": self.precision,
+            "max_length": self.max_length,
+        }
+
+    @property
+    def width(self) -> int:
+        """Numbers per row."""
+        pooling = self.model.pooling
+        return int(pooling.out_width if self.pooled and pooling is not None else self.model.backbone.width)
+
+    @property
+    def per_residue(self) -> bool:
+        """Whether there is a row per residue."""
+        return not self.pooled
+
+    @property
+    def max_length(self) -> int:
+        """Residues used of each sequence."""
+        return int(self.model.max_length)
+
+    def encode(self, sequences: Sequence[str]) -> NDArray[np.float32]:
+        """Return the rows of sequences, one after the other, float32 ``(rows, width)``."""
+        ids = self.model.backbone.tokenize(sequences, self.max_length)
+        lengths = np.fromiter((min(len(s), self.max_length) for s in sequences), np.int64, len(sequences))
+        rows = np.ones_like(lengths) if self.pooled else lengths
+        ends = np.cumsum(rows)
+        out = np.empty((int(ends[-1]), self.width), np.float32)
+        self.model.to(self.device).eval()
+        for batch in BatchPlan(np.array([len(i) for i in ids]), self.tokens).in_order():
+            features = self._features([ids[i] for i in batch])
+            for index, block in zip(batch, features, strict=True):
+                out[ends[index] - rows[index] : ends[index]] = block if self.pooled else block[: rows[index]]
+        return out
+
+    def _features(self, ids: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
+        batch = self.model.backbone.collate(ids)
+        with torch.inference_mode(), autocast(self.device, self.precision):
+            features = self.model.features(
+                batch.input_ids.to(self.device),
+                batch.attention_mask.to(self.device),
+                batch.lengths.to(self.device),
+            )
+        return np.asarray(features.float().cpu().numpy())
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
+    """Return the context in which a precision is computed."""
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16)
+
+
+def feature_outputs(
+    model: ProteinModel, features: Features, samples: Indices, *, tokens: int = 65536
+) -> Values:
+    """Return a model's outputs on cached embeddings, in the order of `samples`.
+
+    Parameters
+    ----------
+    model
+        On any device; its mode is left as it is.
+    features
+        Of all samples of the data set.
+    samples
+        Which of them, shape ``(n,)``.
+    tokens
+        Rows per batch, padding included.
+
+    Returns
+    -------
+    Values
+        Probabilities ``(n, classes)`` or values ``(n, targets)``; for residue tasks flat, with offsets.
+    """
+    device = next(model.parameters()).device
+    samples = np.asarray(samples, np.int64)
+    lengths = features.lengths[samples]
+    blocks: list[NDArray[Any]] = [np.empty(0)] * len(samples)
+    plan = BatchPlan(lengths if features.per_residue else np.ones_like(lengths), tokens)
+    for batch in plan.in_order():
+        with torch.inference_mode():
+            if features.per_residue:
+                rows, mask = features.residues(samples[batch])
+                logits = model.forward_features(rows.to(device), mask.to(device))
+            else:
+                logits = model.forward_features(features.vectors(samples[batch]).to(device), None)
+        outputs = model.task.probabilities(logits.float().cpu().numpy())
+        for index, block in zip(batch, outputs, strict=True):
+            blocks[index] = block[: lengths[index]] if model.task.per_residue else block
+    return Values.concat(blocks, per_residue=model.task.per_residue)
+
+
+def loss_of_outputs(kind: TaskKind, outputs: Values, targets: Values) -> float:
+    """Return the mean loss that outputs (probabilities or values) have: the loss curve of validation data.
+
+    Labels of residues beyond the model's maximum length, for which there are no outputs, are not counted.
+    """
+    values, labels = outputs.values, targets.values
+    if targets.offsets is not None:
+        from profactory.training.sources import truncated
+
+        labels = truncated(targets, outputs.lengths).values
+    if kind.is_classification:
+        # The inverse of probabilities(); a probability that was rounded to 0 counts as the smallest float.
+        tiny = np.finfo(np.float32).tiny
+        p = np.clip(values.astype(np.float64), tiny, 1.0)
+        if kind is TaskKind.MULTI_LABEL:
+            rest = np.clip(1.0 - values.astype(np.float64), tiny, 1.0)
+            return float(-np.where(labels > 0, np.log(p), np.log(rest)).mean())
+        known = labels >= 0
+        return float(-np.log(p[known, labels[known]]).mean())
+    error = values.reshape(len(labels), -1) - labels.reshape(len(labels), -1)
+    return float(np.nanmean(np.square(error)))
