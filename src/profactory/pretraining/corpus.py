@@ -1,0 +1,271 @@
+"""A pretraining corpus: protein sequences and their optional labels as flat, memory-mapped arrays."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import numpy.typing as npt
+
+#: The ESM-2 vocabulary in its published order; the index is the token id.
+VOCABULARY: tuple[str, ...] = (
+    *("<cls>", "<pad>", "<eos>", "<unk>"),
+    *"LAGVSERTIDPKQNFYMHWCXBUZO",
+    *(".", "-", "<null_1>", "<mask>"),
+)
+CLS, PAD, EOS, UNK, MASK = (VOCABULARY.index(t) for t in ("<cls>", "<pad>", "<eos>", "<unk>", "<mask>"))
+#: The 20 standard residues are contiguous, which makes drawing a random one a single integer draw.
+FIRST_STANDARD, LAST_STANDARD = VOCABULARY.index("L"), VOCABULARY.index("C")
+SS8_STATES = "HBEGITSC"
+ACCESSIBILITY_LEVELS = 10
+#: Value of a residue label that is not known; torch losses skip it after widening to int64.
+NO_LABEL = 255
+
+_ARRAYS = ("tokens", "offsets", "ss8", "accessibility", "terms", "term_offsets", "annotated")
+
+
+@dataclass
+class CorpusReport:
+    """What was read, kept and left out; every record is in exactly one of used and the skipped counts."""
+
+    used: int = 0
+    residues: int = 0
+    skipped_too_short: int = 0
+    skipped_unknown_letters: int = 0
+    with_ambiguous_residues: int = 0
+    annotated: int = 0
+    annotation_ids_not_found: int = 0
+    with_residue_labels: int = 0
+    skipped_label_length: int = 0
+    examples_skipped: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Sequences without special tokens, end to end, and their labels.
+
+    Attributes
+    ----------
+    tokens : array of uint8, (residues,)
+    offsets : array of int64, (records + 1,)
+        Record ``i`` is ``tokens[offsets[i]:offsets[i + 1]]``.
+    ss8, accessibility : array of uint8, (residues,)
+        Index into `SS8_STATES` / level 0-9; `NO_LABEL` where not known.
+    terms, term_offsets : array of int32 and int64
+        Annotation term indices of record ``i``, in the same layout as tokens.
+    annotated : array of bool, (records,)
+        False where nothing is known: missing terms of such a record say nothing at all.
+    num_terms : int
+    """
+
+    tokens: npt.NDArray[np.uint8]
+    offsets: npt.NDArray[np.int64]
+    ss8: npt.NDArray[np.uint8]
+    accessibility: npt.NDArray[np.uint8]
+    terms: npt.NDArray[np.int32]
+    term_offsets: npt.NDArray[np.int64]
+    annotated: npt.NDArray[np.bool_]
+    num_terms: int
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Residues of each record, without special tokens."""
+        return np.diff(self.offsets)
+
+    @property
+    def has_residue_labels(self) -> npt.NDArray[np.bool_]:
+        """Whether each record carries structure labels (all residues of a record do, or none)."""
+        labelled: npt.NDArray[np.bool_] = self.ss8[self.offsets[:-1]] != NO_LABEL
+        return labelled
+
+    def save(self, folder: Path, report: CorpusReport) -> None:
+        """Write the arrays, and last of all `corpus.json`, whose presence means the rest is complete."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in _ARRAYS:
+            np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
+        meta = {"num_terms": self.num_terms, "report": asdict(report)}
+        (folder / "corpus.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Corpus:
+        """Open a saved corpus; the arrays stay on disk and are mapped into memory."""
+        meta = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+        arrays: dict[str, Any] = {
+            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS
+        }
+        return cls(num_terms=int(meta["num_terms"]), **arrays)
+
+
+def encode(sequence: str) -> npt.NDArray[np.uint8]:
+    """Token ids of a sequence, without special tokens; letters outside the vocabulary become ``<unk>``."""
+    raw = np.frombuffer(sequence.encode("ascii", "replace"), dtype=np.uint8)
+    return _LETTER_TO_TOKEN[raw]
+
+
+def read_fasta(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield (identifier, sequence) of a FASTA file, plain or gzipped; upper case, trailing stop removed."""
+    name: str | None = None
+    parts: list[str] = []
+    with _open_text(path) as handle:
+        for line in handle:
+            if line.startswith(">"):
+                if name is not None:
+                    yield name, _clean("".join(parts))
+                name, parts = (line[1:].split() or [""])[0], []
+            else:
+                parts.append(line.strip())
+    if name is not None:
+        yield name, _clean("".join(parts))
+
+
+def build_corpus(
+    fasta: Path, *, annotations: Path | None = None, chains: Path | None = None, min_length: int = 20
+) -> tuple[Corpus, CorpusReport]:
+    """Read sequences and labels into one corpus.
+
+    Parameters
+    ----------
+    fasta : Path
+        Plain or gzipped; the identifier is the first word of a header.
+    annotations : Path, optional
+        TSV with columns ``id`` and ``term_indices`` (space-separated integers), ids as in the FASTA file.
+    chains : Path, optional
+        TSV with columns ``sequence``, ``ss8`` and ``rsa_decile``, equally long strings; added as records.
+    min_length : int
+        Shorter sequences are counted and left out.
+    """
+    builder = _Builder(min_length)
+    terms = _read_annotations(annotations) if annotations is not None else {}
+    for name, sequence in read_fasta(fasta):
+        builder.add(name, sequence, terms=terms.pop(name, None))
+    builder.report.annotation_ids_not_found = len(terms)
+    if chains is not None:
+        for row in _read_tsv(chains):
+            labels = (_encode_ss8(row["ss8"]), _encode_levels(row["rsa_decile"]))
+            builder.add(row.get("pdb_chain", ""), _clean(row["sequence"]), residue_labels=labels)
+    return builder.finish(), builder.report
+
+
+class _Builder:
+    """Collects records; kept apart from `Corpus` so that a corpus is never half-built."""
+
+    def __init__(self, min_length: int) -> None:
+        self.min_length = min_length
+        self.report = CorpusReport()
+        self._tokens: list[npt.NDArray[np.uint8]] = []
+        self._labels: list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]] = []
+        self._terms: list[npt.NDArray[np.int32] | None] = []
+
+    def add(
+        self,
+        name: str,
+        sequence: str,
+        *,
+        terms: npt.NDArray[np.int32] | None = None,
+        residue_labels: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]] | None = None,
+    ) -> None:
+        tokens = encode(sequence)
+        if not self._usable(name, tokens, residue_labels):
+            return
+        if residue_labels is None:
+            unknown = np.full(len(tokens), NO_LABEL, dtype=np.uint8)
+            residue_labels = (unknown, unknown)
+        else:
+            self.report.with_residue_labels += 1
+        self._tokens.append(tokens)
+        self._labels.append(residue_labels)
+        self._terms.append(terms)
+        self.report.used += 1
+        self.report.residues += len(tokens)
+        self.report.annotated += terms is not None
+        self.report.with_ambiguous_residues += bool((tokens > LAST_STANDARD).any())
+
+    def _usable(
+        self,
+        name: str,
+        tokens: npt.NDArray[np.uint8],
+        labels: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]] | None,
+    ) -> bool:
+        report = self.report
+        if len(tokens) < self.min_length:
+            report.skipped_too_short += 1
+        elif (tokens == UNK).any():
+            report.skipped_unknown_letters += 1
+        elif labels is not None and any(len(part) != len(tokens) for part in labels):
+            report.skipped_label_length += 1
+        else:
+            return True
+        if len(report.examples_skipped) < 10:
+            report.examples_skipped.append(name)
+        return False
+
+    def finish(self) -> Corpus:
+        none = np.zeros(0, dtype=np.int32)
+        terms = [none if t is None else t for t in self._terms]
+        highest = max((int(t.max()) for t in terms if len(t)), default=-1)
+        return Corpus(
+            tokens=_concatenate(self._tokens, np.uint8),
+            offsets=_offsets([len(t) for t in self._tokens]),
+            ss8=_concatenate([pair[0] for pair in self._labels], np.uint8),
+            accessibility=_concatenate([pair[1] for pair in self._labels], np.uint8),
+            terms=_concatenate(terms, np.int32),
+            term_offsets=_offsets([len(t) for t in terms]),
+            annotated=np.array([t is not None for t in self._terms], dtype=np.bool_),
+            num_terms=highest + 1,
+        )
+
+
+def _clean(sequence: str) -> str:
+    return sequence.upper().removesuffix("*")
+
+
+def _open_text(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8")
+    return path.open(encoding="utf-8")
+
+
+def _read_tsv(path: Path) -> Iterator[dict[str, str]]:
+    with _open_text(path) as handle:
+        yield from csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE)
+
+
+def _read_annotations(path: Path) -> dict[str, npt.NDArray[np.int32]]:
+    return {row["id"]: np.array(row["term_indices"].split(), dtype=np.int32) for row in _read_tsv(path)}
+
+
+def _lookup(letters: str, first: int, default: int) -> npt.NDArray[np.uint8]:
+    table = np.full(256, default, dtype=np.uint8)
+    for index, letter in enumerate(letters):
+        table[ord(letter)] = first + index
+    return table
+
+
+_LETTER_TO_TOKEN = _lookup("LAGVSERTIDPKQNFYMHWCXBUZO", FIRST_STANDARD, UNK)
+_LETTER_TO_SS8 = _lookup(SS8_STATES, 0, NO_LABEL)
+_LETTER_TO_LEVEL = _lookup("0123456789", 0, NO_LABEL)
+
+
+def _encode_ss8(states: str) -> npt.NDArray[np.uint8]:
+    return _LETTER_TO_SS8[np.frombuffer(states.encode("ascii", "replace"), dtype=np.uint8)]
+
+
+def _encode_levels(levels: str) -> npt.NDArray[np.uint8]:
+    return _LETTER_TO_LEVEL[np.frombuffer(levels.encode("ascii", "replace"), dtype=np.uint8)]
+
+
+def _offsets(lengths: list[int]) -> npt.NDArray[np.int64]:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(np.array(lengths, dtype=np.int64))])
+
+
+def _concatenate(parts: list[Any], dtype: type[np.generic]) -> npt.NDArray[Any]:
+    return np.concatenate([np.zeros(0, dtype=dtype), *parts]).astype(dtype, copy=False)
