@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from profactory.errors import ColumnError
 
@@ -67,6 +68,15 @@ class Columns:
     labels: tuple[str, ...] = ()
     split: str | None = None
     identifier: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the names for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Columns:
+        """Rebuild from :meth:`to_dict`."""
+        return cls(**{**data, "labels": tuple(data["labels"])})
 
 
 def find_columns(

@@ -1,0 +1,193 @@
+"""Label columns of a whole data set: the task that they hold, and the rows that do not fit it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from profactory.data.columns import Columns
+from profactory.data.dataset import LENGTH, SPLIT, SPLIT_CODES, take
+from profactory.errors import ConfigError, RowError
+from profactory.tasks import Task, TaskKind, fit_task, infer_task
+from profactory.tasks.cells import LabelError, parse_residue_classes
+
+SAMPLE_ROWS = 5000
+BATCH_ROWS = 10_000
+NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
+LARGEST = 3.4e38
+TRAIN = SPLIT_CODES.index("train")
+
+
+@dataclass
+class CheckedLabels:
+    """The task of a data set.
+
+    Parameters
+    ----------
+    task, reason
+        The task, and what in the data led to it.
+    bad
+        Row to the reason for which its label does not fit.
+    """
+
+    task: Task
+    reason: str
+    bad: dict[int, str] = field(default_factory=dict)
+
+
+def check_labels(table: pa.Table, columns: Columns, wanted: Task | TaskKind | None) -> CheckedLabels:
+    """Find the task of the label columns and every row that does not fit it.
+
+    Classes are those of the training rows, or of all rows where none is marked as training: a class that
+    only occurs in test cannot be learnt, and its rows are bad rows.
+
+    Parameters
+    ----------
+    table
+        Memory-mapped, with our own columns; read batch by batch.
+    columns
+        Which of them hold labels.
+    wanted
+        None to infer the kind of task; a kind; or a fitted task whose classes are given.
+
+    Raises
+    ------
+    ColumnError, ConfigError
+        The column holds no labels, or one class only, or the task does not go with several columns.
+    """
+    if isinstance(wanted, Task):
+        return CheckedLabels(wanted, "given by the model", _bad_rows(table, columns, wanted))
+    kind, reason = (wanted, "chosen by you") if wanted else _infer(table, columns)
+    if len(columns.labels) > 1 and kind is not TaskKind.REGRESSION:
+        raise ConfigError(
+            f"{len(columns.labels)} label columns were given for the task {kind}.",
+            expected="several columns only for regression; classes of a multi-label task stand in one column",
+            fix="choose one --label-column",
+        )
+    task = _fit(table, columns, kind)
+    return CheckedLabels(task, reason, _bad_rows(table, columns, task))
+
+
+def _infer(table: pa.Table, columns: Columns) -> tuple[TaskKind, str]:
+    if len(columns.labels) > 1:
+        return TaskKind.REGRESSION, f"{len(columns.labels)} label columns were given"
+    rows = _training_rows(table)
+    if len(rows) > SAMPLE_ROWS:
+        rows = rows[np.linspace(0, len(rows) - 1, SAMPLE_ROWS).astype(np.int64)]
+    cells = take(table.column(columns.labels[0]), rows).to_pylist()
+    lengths = take(table.column(LENGTH), rows).to_pylist()
+    return infer_task(cells, lengths)
+
+
+def _training_rows(table: pa.Table) -> NDArray[np.int64]:
+    """Return the rows marked train; all rows if none is."""
+    rows = np.flatnonzero(table.column(SPLIT).to_numpy() == TRAIN)
+    return rows if len(rows) else np.arange(table.num_rows)
+
+
+def _fit(table: pa.Table, columns: Columns, kind: TaskKind) -> Task:
+    if not kind.is_classification:
+        return fit_task(kind, [], [], targets=columns.labels)
+    name = columns.labels[0]
+    if kind is TaskKind.RESIDUE_CLASSIFICATION:
+        names = sorted(_residue_classes(table, name))
+        if len(names) > 1:
+            return fit_task(kind, [json.dumps(names)], [len(names)], targets=columns.labels)
+        return fit_task(kind, names, [1] * len(names), targets=columns.labels)
+    cells: set[str] = set()
+    for batch, _ in _training_batches(table, [name]):
+        cells.update(batch.column(name).unique().to_pylist())
+    return fit_task(kind, sorted(cells), [], targets=columns.labels)
+
+
+def _residue_classes(table: pa.Table, name: str) -> set[str]:
+    """Collect the classes of a per-residue column; unreadable cells are named later, with their rows."""
+    classes: set[str] = set()
+    for batch, lengths in _training_batches(table, [name]):
+        for cell, length in zip(batch.column(name).to_pylist(), lengths, strict=True):
+            if len(cell) == length and not cell.startswith("["):
+                classes.update(cell)
+            else:
+                classes.update(_classes_in(cell, length))
+    return classes - {"?"}
+
+
+def _classes_in(cell: str, length: int) -> set[str]:
+    try:
+        return {item for item in parse_residue_classes(cell, length) if item is not None}
+    except LabelError:
+        return set()
+
+
+def _batches(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, NDArray[Any]]]:
+    for batch in table.select([*names, LENGTH, SPLIT]).to_batches(max_chunksize=BATCH_ROWS):
+        yield batch, batch.column(LENGTH).to_numpy()
+
+
+def _training_batches(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, list[int]]]:
+    """Yield the rows to learn from, and their lengths."""
+    only_train = bool(pc.any(pc.equal(table.column(SPLIT), TRAIN)).as_py())
+    for batch, _ in _batches(table, names):
+        kept = batch.filter(pc.equal(batch.column(SPLIT), TRAIN)) if only_train else batch
+        yield kept, kept.column(LENGTH).to_pylist()
+
+
+def _bad_rows(table: pa.Table, columns: Columns, task: Task) -> dict[int, str]:
+    bad: dict[int, str] = {}
+    known: dict[str, str] = {}
+    start = 0
+    for batch, lengths in _batches(table, columns.labels):
+        if task.per_residue or len(columns.labels) > 1:
+            found = _misfits(task, _cells(batch, columns.labels), lengths.tolist())
+        elif task.kind is TaskKind.REGRESSION:
+            found = _misfit_numbers(task, batch.column(columns.labels[0]))
+        else:
+            found = _misfit_names(task, batch.column(columns.labels[0]), known)
+        bad.update((start + row, reason) for row, reason in found.items())
+        start += batch.num_rows
+    return bad
+
+
+def _cells(batch: pa.RecordBatch, names: Sequence[str]) -> list[Any]:
+    columns = [batch.column(name).to_pylist() for name in names]
+    return columns[0] if len(columns) == 1 else list(map(list, zip(*columns, strict=True)))
+
+
+def _misfits(task: Task, cells: Sequence[Any], lengths: Sequence[int]) -> dict[int, str]:
+    """Let the task judge; it names the index of each cell that it refuses."""
+    try:
+        task.encode(cells, lengths)
+    except RowError as error:
+        return {int(problem.line or 0): problem.reason for problem in error.problems}
+    return {}
+
+
+def _misfit_numbers(task: Task, cells: pa.Array) -> dict[int, str]:
+    """Pass plain numbers of common size in one go; the task judges the rest."""
+    plain = pc.match_substring_regex(cells, NUMBER)
+    numbers = pc.if_else(plain, cells, "0").cast(pa.float64())
+    fine = pc.and_(plain, pc.less(pc.abs(numbers), LARGEST)).to_numpy(zero_copy_only=False)
+    rows = np.flatnonzero(~fine)
+    found = _misfits(task, [cells[int(row)].as_py() for row in rows], [0] * len(rows))
+    return {int(rows[index]): reason for index, reason in found.items()}
+
+
+def _misfit_names(task: Task, cells: pa.Array, known: dict[str, str]) -> dict[int, str]:
+    """Judge each different cell once; `known` remembers the reasons ("" if it fits)."""
+    encoded = pc.dictionary_encode(cells)
+    different = encoded.dictionary.to_pylist()
+    new = [cell for cell in different if cell not in known]
+    reasons = _misfits(task, new, [0] * len(new))
+    known.update((cell, reasons.get(index, "")) for index, cell in enumerate(new))
+    wrong = np.array([bool(known[cell]) for cell in different], bool)
+    if not wrong.any():
+        return {}
+    indices = encoded.indices.to_numpy()
+    return {int(row): known[different[indices[row]]] for row in np.flatnonzero(wrong[indices])}

@@ -1,0 +1,49 @@
+"""Collecting row problems: every one counted, the first ten thousand kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from profactory.errors import Problem, shorten
+
+KEPT = 10_000
+VALUE_LENGTH = 200
+
+
+class Problems:
+    """All rows that cannot be used.
+
+    Parameters
+    ----------
+    kept
+        How many are remembered with their place; the rest are only counted, so that memory stays flat.
+    """
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self.kept = kept
+        self.listed: list[Problem] = []
+        self.total = 0
+        self.kinds: Counter[str] = Counter()
+
+    def add(self, problem: Problem, *, kind: str) -> None:
+        """Count a problem under a kind (``unreadable row``, ``sequence``, ``label``, ``split``)."""
+        self.total += 1
+        self.kinds[kind] += 1
+        if len(self.listed) < self.kept:
+            value = shorten(problem.value, VALUE_LENGTH)
+            self.listed.append(Problem(problem.reason, problem.file, problem.line, problem.column, value))
+
+    def extend(self, problems: Iterable[Problem], *, kind: str) -> None:
+        """Count several problems of one kind."""
+        for problem in problems:
+            self.add(problem, kind=kind)
+
+    def summary(self) -> str:
+        """Return the numbers by kind, such as ``3 by their sequence, 1 by its label``."""
+        return ", ".join(f"{number:,} for the {kind}" for kind, number in self.kinds.most_common())
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Return the listed problems as dictionaries, for JSON."""
+        return [problem.to_dict() for problem in self.listed]
