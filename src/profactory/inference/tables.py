@@ -18,7 +18,7 @@ import pyarrow as pa
 from profactory.data.columns import find_columns
 from profactory.data.reading import Chunk, Table, open_table
 from profactory.data.residues import clean_sequences
-from profactory.data.writing import open_writer
+from profactory.data.writing import format_of, free_name, open_writer
 from profactory.errors import Problem, ProFactoryError, RowError, shorten
 from profactory.inference.decoding import prediction_columns
 from profactory.progress import Progress
@@ -81,25 +81,14 @@ class FileReport:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class OutputNames:
-    """Names of the columns that are added, free of collisions with those of the input."""
-
-    by_meaning: dict[str, str]
-
-    @classmethod
-    def choose(cls, inputs: Sequence[str], added: Sequence[str]) -> OutputNames:
-        """Give a name that the input has taken the next free number, and say so."""
-        taken, names = set(inputs), {}
-        for name in added:
-            free, number = name, 2
-            while free in taken:
-                free, number = f"{name}_{number}", number + 1
-            taken.add(free)
-            names[name] = free
-            if free != name:
-                log.warning("the input has a column %r already: ours is called %r", name, free)
-        return cls(names)
+def free_names(inputs: Sequence[str], added: Sequence[str]) -> dict[str, str]:
+    """Name the columns to add; one that the input has taken gets the next free number, and that is said."""
+    names: dict[str, str] = {}
+    for name in added:
+        names[name] = free_name(name, [*inputs, *names.values()])
+        if names[name] != name:
+            log.warning("The input has a column %r already; ours is called %r.", name, names[name])
+    return names
 
 
 def predict_file(
@@ -140,7 +129,7 @@ def predict_file(
     target, file = Path(out), str(source)
     table, sequence = open_request(source, target, sequence_column=sequence_column, overwrite=overwrite)
     added = [*prediction_columns(predictor.task, probabilities), "truncated", "error"]
-    names = OutputNames.choose(table.columns, added).by_meaning
+    names = free_names(table.columns, added)
     report = FileReport(target)
     with (
         open_writer(target, [*table.columns, *names.values()]) as writer,
@@ -256,6 +245,8 @@ def _scatter(
 
 def _without_numbers(outputs: Values) -> list[int]:
     """Return the samples with an output that is infinite or not a number."""
+    if not outputs.values.size:
+        return []
     bad = np.flatnonzero(~np.isfinite(outputs.values.reshape(len(outputs.values), -1)).all(axis=1))
     if outputs.offsets is None:
         return [int(row) for row in bad]
@@ -263,6 +254,7 @@ def _without_numbers(outputs: Values) -> list[int]:
 
 
 def _check_target(source: Path, target: Path, overwrite: bool) -> None:
+    format_of(target)
     if target.is_dir():
         raise ProFactoryError(f"{target} is a folder.", expected="a file name", fix="--out predictions.csv")
     if target.exists() and source.exists() and target.samefile(source):
