@@ -1,0 +1,336 @@
+"""A pre-trained protein language model as a module from sequences to one vector per residue."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from profactory.errors import ConfigError, ModelLoadError
+from profactory.models.families import DEFAULT_MAX_LENGTH, FAMILIES, Family, recognise
+from profactory.models.fetching import fetch
+from profactory.models.loading import load_network
+from profactory.models.tokenizing import Encoder, build_encoder, check_sequences
+from profactory.models.vocabulary import open_tokenizer, read_files
+from profactory.models.zoo import ModelSpec, read_config
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """A padded batch.
+
+    Parameters
+    ----------
+    input_ids
+        ``(batch, tokens)`` int64, special tokens included.
+    attention_mask
+        ``(batch, tokens)`` int64: 1 for a token, 0 for padding.
+    lengths
+        ``(batch,)`` int64: residues.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    lengths: Tensor
+
+    def to(self, device: torch.device | str) -> TokenBatch:
+        """Return the batch on a device."""
+        return TokenBatch(self.input_ids.to(device), self.attention_mask.to(device), self.lengths.to(device))
+
+
+@dataclass(frozen=True)
+class BackboneOutput:
+    """Hidden states of a batch.
+
+    Parameters
+    ----------
+    residues
+        ``(batch, length, width)``: row i belongs to residue i; zero behind the end of a sequence.
+    mask
+        ``(batch, length)`` bool: True where there is a residue.
+    cls
+        ``(batch, width)``: state of the token for the whole sequence; None in families without one.
+    """
+
+    residues: Tensor
+    mask: Tensor
+    cls: Tensor | None
+
+
+class Backbone(nn.Module):
+    """A pre-trained model behind one interface for all families.
+
+    Made by :meth:`load`. The states of a sequence do not depend on what else is in the batch.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+        What was loaded; its revision is the commit that was found.
+    width : int
+        Numbers per residue.
+    n_layers : int
+        Transformer blocks.
+    layer : int
+        Whose output is taken: -1 the last (after the final normalisation), 0 the embedding, k the k-th.
+    max_length : int
+        Residues that a sequence is read to unless told otherwise.
+    position_limit : int or None
+        Residues beyond which the architecture has no positions; None where there is no such limit.
+    has_cls : bool
+        Whether a token stands for the whole sequence.
+    method : str
+        How it is tuned: ``freeze`` until :func:`profactory.models.tuning.apply_method` changes it.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        family: Family,
+        network: nn.Module,
+        encoder: Encoder,
+        *,
+        layer: int = -1,
+        tokenizer_files: dict[str, bytes] | None = None,
+    ) -> None:
+        super().__init__()
+        config: Any = network.config
+        self.network = network
+        self.spec = spec
+        self.family = family
+        self.width = int(config.hidden_size)
+        self.n_layers = int(config.num_hidden_layers)
+        self.layer = _checked_layer(layer, self.n_layers)
+        self.position_limit = _position_limit(family, config)
+        self.max_length = _usual_length(family, config, spec, self.position_limit)
+        self.has_cls = family.has_cls
+        self.method = "freeze"
+        self.tokenizer_files = tokenizer_files or {}
+        self._encoder = encoder
+        self._pad = int(config.pad_token_id or 0)
+        self._pieces = None if encoder.piece_lengths is None else torch.from_numpy(encoder.piece_lengths)
+        self._hash: str | None = None
+        self.requires_grad_(False)
+        self.train(False)
+
+    @classmethod
+    def load(
+        cls,
+        spec: ModelSpec,
+        *,
+        dtype: torch.dtype = torch.float32,
+        attention: str = "auto",
+        trust_remote_code: bool = False,
+        layer: int = -1,
+    ) -> Backbone:
+        """Load a model, from its folder or the Hub, frozen.
+
+        Parameters
+        ----------
+        spec
+            From :func:`profactory.models.zoo.resolve`.
+        dtype
+            Number format of the weights.
+        attention
+            ``auto`` (sdpa where the architecture has it), ``sdpa`` or ``eager``.
+        trust_remote_code
+            Run Python code from the model's repository, for families that need it.
+        layer
+            Whose output is taken; see :class:`Backbone`.
+
+        Raises
+        ------
+        ModelLoadError
+            If it cannot be got, is damaged, unsafe or of no supported family.
+        """
+        spec, folder = fetch(spec, trust_remote_code=trust_remote_code)
+        model_type = str(read_config(folder).get("model_type", ""))
+        if model_type not in {family.model_type for family in FAMILIES.values()}:
+            recognise(model_type, ())  # raises, naming the supported types
+        tokenizer = open_tokenizer(folder, model_type, trust_remote_code=trust_remote_code)
+        family = recognise(model_type, tokenizer.vocabulary)
+        network = load_network(
+            folder, family, dtype=dtype, attention=attention, trust_remote_code=trust_remote_code
+        )
+        _check_vocabulary(folder, tokenizer.vocabulary, network)
+        encoder = build_encoder(tokenizer, family)
+        spec = replace(spec, family=family.name)
+        return cls(spec, family, network, encoder, layer=layer, tokenizer_files=read_files(folder))
+
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing in the backbone is trained."""
+        return self.method == "freeze"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.network.parameters()).device
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Set the mode; a frozen backbone stays in evaluation mode, so that its output never changes."""
+        super().train(mode and not self.frozen)
+        return self
+
+    def tokenize(self, sequences: Sequence[str], max_length: int | None = None) -> list[NDArray[np.int64]]:
+        """Turn sequences into token ids, special tokens included.
+
+        Parameters
+        ----------
+        sequences
+            Residue letters; lower case is read as upper case.
+        max_length
+            Residues that are kept of each; :attr:`max_length` if not given.
+
+        Returns
+        -------
+        list of ndarray
+            One int64 array per sequence.
+
+        Raises
+        ------
+        ConfigError
+            If `max_length` is not positive or beyond the architecture's positions.
+        RowError
+            If a sequence is empty or has characters that are no letters.
+        """
+        kept = self.max_length if max_length is None else max_length
+        self.check_max_length(kept)
+        check_sequences(sequences)
+        return [self._encoder.encode(sequence[:kept]) for sequence in sequences]
+
+    def check_max_length(self, max_length: int) -> None:
+        """Refuse a length that the architecture has no positions for."""
+        if max_length < 1 or (self.position_limit is not None and max_length > self.position_limit):
+            raise ConfigError(
+                f"max_length is {max_length:,}.",
+                expected=f"1 to {self.position_limit:,} residues for {self.spec.name}"
+                if self.position_limit
+                else "at least 1 residue",
+                fix="use a smaller --max-length, or a model without such a limit",
+            )
+
+    def collate(self, token_ids: Sequence[NDArray[np.int64]]) -> TokenBatch:
+        """Pad ids on the right and stack them."""
+        counts = np.array([len(ids) for ids in token_ids], np.int64)
+        shape = (len(token_ids), int(counts.max(initial=0)))
+        padded = np.full(shape, self._pad, np.int64)
+        for row, ids in zip(padded, token_ids, strict=True):
+            row[: len(ids)] = ids
+        mask = (np.arange(shape[1]) < counts[:, None]).astype(np.int64)  # (batch, tokens)
+        if self._encoder.piece_lengths is None:
+            lengths = counts - self.family.before - self.family.after
+        else:
+            lengths = (self._encoder.piece_lengths[padded] * mask).sum(axis=1)
+        return TokenBatch(torch.from_numpy(padded), torch.from_numpy(mask), torch.from_numpy(lengths))
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, lengths: Tensor) -> BackboneOutput:
+        """Return the states of the residues.
+
+        Parameters
+        ----------
+        input_ids, attention_mask, lengths
+            See :class:`TokenBatch`.
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            hidden = self._hidden(input_ids, attention_mask)  # (batch, tokens, width)
+        residues = self._of_residues(hidden, input_ids, attention_mask, lengths)  # (batch, length, width)
+        positions = torch.arange(residues.shape[1], device=residues.device)
+        mask = positions < lengths[:, None]  # (batch, length)
+        residues = residues.masked_fill(~mask[:, :, None], 0.0)
+        return BackboneOutput(residues, mask, hidden[:, 0] if self.has_cls else None)
+
+    def weights_hash(self) -> str:
+        """Return the SHA-256 over the names, types and numbers of the pre-trained weights.
+
+        Adapters do not count. The value is kept while the weights cannot change.
+        """
+        if self._hash is None or self.method == "full":
+            digest = hashlib.sha256()
+            for name, tensor in sorted(self.base_weights()):
+                digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}\n".encode())
+                numbers = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+                digest.update(numbers.numpy().data)
+            self._hash = digest.hexdigest()
+        return self._hash
+
+    def base_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the pre-trained weights under the names that the library gives them, adapters left out.
+
+        Weights that two names share are given once.
+        """
+        seen: set[int] = set()
+        for name, tensor in self.network.state_dict(keep_vars=True).items():
+            if "lora_" in name or id(tensor) in seen:
+                continue
+            seen.add(id(tensor))
+            yield name.removeprefix("base_model.model.").replace(".base_layer.", "."), tensor
+
+    def _hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        inner = self.layer not in (-1, self.n_layers)
+        output = self.network(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            output_hidden_states=inner or self.family.remote_code,
+        )
+        if self.family.remote_code:
+            return output.hidden_states[self.layer]  # type: ignore[no-any-return]
+        return output.hidden_states[self.layer] if inner else output.last_hidden_state  # type: ignore[no-any-return]
+
+    def _of_residues(
+        self, hidden: Tensor, input_ids: Tensor, attention_mask: Tensor, lengths: Tensor
+    ) -> Tensor:
+        """Drop special tokens; where a token stands for several residues, give its state to each."""
+        if self._pieces is None:
+            return hidden[:, self.family.before : hidden.shape[1] - self.family.after]
+        pieces = self._pieces.to(input_ids.device)[input_ids] * attention_mask  # (batch, tokens)
+        ends = pieces.cumsum(1)
+        positions = (
+            torch.arange(int(lengths.max()), device=hidden.device).expand(len(hidden), -1).contiguous()
+        )
+        tokens = torch.searchsorted(ends, positions, right=True)  # (batch, length): token of each residue
+        tokens = tokens.clamp(max=hidden.shape[1] - 1)[:, :, None].expand(-1, -1, hidden.shape[2])
+        return hidden.gather(1, tokens)
+
+
+def _checked_layer(layer: int, n_layers: int) -> int:
+    if not -n_layers - 1 <= layer <= n_layers:
+        raise ConfigError(
+            f"There is no layer {layer}.",
+            expected=f"0 (embedding) to {n_layers}, or -1 (last) to {-n_layers - 1}",
+        )
+    return layer
+
+
+def _position_limit(family: Family, config: Any) -> int | None:
+    """Residues for which the architecture has learned positions."""
+    places: Any = getattr(config, "max_position_embeddings", None)
+    if family.model_type == "esm" and config.position_embedding_type == "absolute":
+        return int(places) - int(config.pad_token_id) - 1 - 2  # positions count from pad_token_id + 1
+    if family.model_type in ("bert", "roformer"):
+        return int(places) - 2
+    return None
+
+
+def _usual_length(family: Family, config: Any, spec: ModelSpec, limit: int | None) -> int:
+    if spec.max_length:
+        return min(spec.max_length, limit or spec.max_length)
+    if family.model_type == "esm":
+        return int(config.max_position_embeddings) - 4  # as limited for absolute positions
+    return min(DEFAULT_MAX_LENGTH, limit or DEFAULT_MAX_LENGTH)
+
+
+def _check_vocabulary(folder: Path, vocabulary: Any, network: nn.Module) -> None:
+    rows = network.get_input_embeddings().num_embeddings  # type: ignore[operator]
+    if max(vocabulary.values()) >= rows:
+        raise ModelLoadError(
+            f"{folder}: the tokenizer has ids up to {max(vocabulary.values())}, and the network has only "
+            f"{rows} embeddings.",
+            expected="a tokenizer and weights of one model",
+        )

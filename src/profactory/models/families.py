@@ -1,0 +1,237 @@
+"""What ProFactory knows about each family of protein language models. Free of torch.
+
+A family is recognised from the ``model_type`` of a repository's ``config.json`` and, where one
+architecture is spelled in several ways, from its vocabulary; never from a name or path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from profactory.errors import ModelLoadError
+
+RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+DEFAULT_MAX_LENGTH = 2048  # residues, for architectures without a limit of their own
+
+_RARE = dict.fromkeys("UZOBJ", "X")  # as ProtTrans and Ankh were trained
+_UNKNOWN = {"J": "X"}  # ESM vocabularies know B, O, U and Z, but not "leucine or isoleucine"
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """How a sequence of residue letters is written for a tokenizer.
+
+    Parameters
+    ----------
+    replace
+        Letters that the vocabulary lacks, and what is written instead.
+    separator
+        Text between residues: a space where the tokenizer splits words.
+    prefix
+        Text in front of the sequence, such as ProstT5's ``<AA2fold>``.
+    suffix
+        Text behind every residue: SaProt writes the structure letter there, ``#`` when unknown.
+    """
+
+    replace: Mapping[str, str] = field(default_factory=dict)
+    separator: str = ""
+    prefix: str = ""
+    suffix: str = ""
+
+    def spell(self, sequence: str) -> str:
+        """Write `sequence` as the tokenizer expects it."""
+        letters = [self.replace.get(letter, letter) + self.suffix for letter in sequence.upper()]
+        return self.separator.join([self.prefix, *letters] if self.prefix else letters)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready description."""
+        return {
+            "replace": dict(self.replace),
+            "separator": self.separator,
+            "prefix": self.prefix,
+            "suffix": self.suffix,
+        }
+
+
+@dataclass(frozen=True)
+class Family:
+    """One architecture with one way of spelling.
+
+    Parameters
+    ----------
+    name
+        Ours, as in the catalogue.
+    model_type
+        Of ``config.json``.
+    model_class, config_class
+        Names of the classes in ``transformers``; empty if the repository brings its own code.
+    tokenizer
+        Which reader of :mod:`profactory.models.tokenizers` fits.
+    before, after
+        Special tokens in front of the first and behind the last residue.
+    has_cls
+        Whether the first token stands for the whole sequence.
+    lora_targets
+        Names of the layers that LoRA adapts unless the user says otherwise.
+    unused
+        Modules whose parameters take no part in computing hidden states.
+    spelling
+        How sequences are written.
+    load_options
+        Keyword arguments of the model class.
+    subwords
+        Whether a token may stand for several residues.
+    """
+
+    name: str
+    model_type: str
+    model_class: str
+    config_class: str
+    tokenizer: str
+    before: int
+    after: int
+    has_cls: bool
+    lora_targets: tuple[str, ...]
+    unused: tuple[str, ...] = ()
+    spelling: Spelling = Spelling()
+    load_options: Mapping[str, Any] = field(default_factory=dict)
+    subwords: bool = False
+
+    @property
+    def remote_code(self) -> bool:
+        """Whether the model runs only by Python code from its repository."""
+        return not self.model_class
+
+
+_QKV = ("query", "key", "value")
+_ESM: dict[str, Any] = {
+    "model_type": "esm",
+    "model_class": "EsmModel",
+    "config_class": "EsmConfig",
+    "tokenizer": "esm",
+    "before": 1,
+    "after": 1,
+    "has_cls": True,
+    "lora_targets": _QKV,
+    "unused": ("contact_head", "pooler"),
+    "load_options": {"add_pooling_layer": False},
+}
+_T5: dict[str, Any] = {
+    "model_type": "t5",
+    "model_class": "T5EncoderModel",
+    "config_class": "T5Config",
+    "tokenizer": "sentencepiece",
+    "after": 1,
+    "has_cls": False,
+    "lora_targets": ("q", "k", "v"),
+}
+_ROFORMER: dict[str, Any] = {
+    "model_type": "roformer",
+    "model_class": "RoFormerModel",
+    "config_class": "RoFormerConfig",
+    "tokenizer": "fast",
+    "before": 1,
+    "after": 1,
+    "has_cls": True,
+    "lora_targets": _QKV,
+    "spelling": Spelling(replace=_UNKNOWN),
+}
+_REMOTE: dict[str, Any] = {
+    "model_class": "",
+    "config_class": "",
+    "tokenizer": "remote",
+    "before": 1,
+    "after": 1,
+    "has_cls": True,
+    "spelling": Spelling(replace=_RARE),
+}
+
+_FAMILIES = (
+    Family(name="esm", spelling=Spelling(replace=_UNKNOWN), **_ESM),
+    # SaProt has no X: "#" is its unknown residue, and a second "#" the unknown structure.
+    Family(name="saprot", spelling=Spelling(replace=dict.fromkeys("XUZOBJ", "#"), suffix="#"), **_ESM),
+    Family(
+        name="esmc",
+        model_type="esmc",
+        model_class="EsmcModel",
+        config_class="EsmcConfig",
+        tokenizer="esmc",
+        before=1,
+        after=1,
+        has_cls=True,
+        lora_targets=("q_proj", "k_proj", "v_proj"),
+        spelling=Spelling(replace=_UNKNOWN),
+    ),
+    Family(
+        name="bert",
+        model_type="bert",
+        model_class="BertModel",
+        config_class="BertConfig",
+        tokenizer="bert",
+        before=1,
+        after=1,
+        has_cls=True,
+        lora_targets=_QKV,
+        unused=("pooler",),
+        spelling=Spelling(replace=_RARE, separator=" "),
+        load_options={"add_pooling_layer": False},
+    ),
+    Family(name="prott5", before=0, spelling=Spelling(replace=_RARE, separator=" "), **_T5),
+    Family(
+        name="prostt5",
+        before=1,
+        spelling=Spelling(replace=_RARE, separator=" ", prefix="<AA2fold>"),
+        **_T5,
+    ),
+    Family(name="ankh", before=0, spelling=Spelling(replace=_RARE), **_T5),
+    Family(name="ankh3", before=1, spelling=Spelling(replace=_RARE, prefix="[NLU]"), **_T5),
+    Family(name="roformer", **_ROFORMER),
+    Family(name="roformer-subword", subwords=True, **_ROFORMER),
+    Family(
+        name="prosst", model_type="ProSST", lora_targets=("query_proj", "key_proj", "value_proj"), **_REMOTE
+    ),
+    Family(name="prime", model_type="proprime", lora_targets=_QKV, **_REMOTE),
+)
+
+FAMILIES: Mapping[str, Family] = {family.name: family for family in _FAMILIES}
+
+
+def recognise(model_type: str, vocabulary: Container[str]) -> Family:
+    """Return the family of a model.
+
+    Parameters
+    ----------
+    model_type
+        From ``config.json``.
+    vocabulary
+        Tokens that the tokenizer knows; it tells apart families that share an architecture.
+
+    Raises
+    ------
+    ModelLoadError
+        If no family has that model type, or the vocabulary is not one of proteins.
+    """
+    candidates = [family for family in _FAMILIES if family.model_type == model_type]
+    if not candidates:
+        known = ", ".join(sorted({family.model_type for family in _FAMILIES}))
+        raise ModelLoadError(
+            f"Models of type {model_type!r} are not supported.",
+            expected=f"model_type in config.json one of: {known}",
+            fix="see `profactory models list`",
+        )
+    return next(family for family in candidates if _speaks(family, vocabulary))
+
+
+def _speaks(family: Family, vocabulary: Container[str]) -> bool:
+    """Whether the vocabulary is spelled as `family` spells; the last of an architecture takes the rest."""
+    tests = {
+        "esm": "M#" not in vocabulary,
+        "prott5": "▁M" in vocabulary and "<AA2fold>" not in vocabulary,
+        "prostt5": "<AA2fold>" in vocabulary,
+        "ankh": "[NLU]" not in vocabulary,
+        "roformer": not any(first + second in vocabulary for first in RESIDUES for second in RESIDUES),
+    }
+    return tests.get(family.name, True)

@@ -1,0 +1,151 @@
+"""From one vector per residue to one per sequence, independent of padding and batch-mates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from profactory.errors import ConfigError
+
+
+class Pooling(nn.Module):
+    """Base of all poolings.
+
+    Attributes
+    ----------
+    out_width : int
+        Numbers per sequence.
+    parameter_free : bool
+        Whether nothing is trained, so that its output on a frozen backbone can be kept.
+    """
+
+    parameter_free = True
+    needs_cls = False
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.out_width = width
+
+    def forward(self, residues: Tensor, mask: Tensor, cls: Tensor | None = None) -> Tensor:
+        """Pool.
+
+        Parameters
+        ----------
+        residues
+            ``(batch, length, width)``.
+        mask
+            ``(batch, length)`` bool, True where there is a residue.
+        cls
+            ``(batch, width)`` or None.
+
+        Returns
+        -------
+        Tensor
+            ``(batch, out_width)``.
+        """
+        raise TypeError("Pooling is a base class; use make_pooling")
+
+
+class MeanPooling(Pooling):
+    """Mean over residues; special tokens and padding do not count."""
+
+    def forward(self, residues: Tensor, mask: Tensor, cls: Tensor | None = None) -> Tensor:
+        """Return the mean, ``(batch, width)``; see :class:`Pooling`."""
+        total = residues.masked_fill(~mask[:, :, None], 0.0).sum(1)
+        return total / mask.sum(1, keepdim=True).clamp(min=1)
+
+
+class MaxPooling(Pooling):
+    """Maximum over residues of each channel."""
+
+    def forward(self, residues: Tensor, mask: Tensor, cls: Tensor | None = None) -> Tensor:
+        """Return the maxima, ``(batch, width)``; see :class:`Pooling`."""
+        return _masked_max(residues, mask)
+
+
+class ClsPooling(Pooling):
+    """The state of the token that stands for the whole sequence."""
+
+    needs_cls = True
+
+    def forward(self, residues: Tensor, mask: Tensor, cls: Tensor | None = None) -> Tensor:
+        """Return `cls`; see :class:`Pooling`."""
+        if cls is None:
+            raise ConfigError("This model has no token for the whole sequence.", fix="use --pooling mean")
+        return cls
+
+
+class AttentionPooling(Pooling):
+    """Weighted mean of residues; a learned vector scores them."""
+
+    parameter_free = False
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.score = nn.Linear(width, 1)
+
+    def forward(self, residues: Tensor, mask: Tensor, cls: Tensor | None = None) -> Tensor:
+        """Return the weighted mean, ``(batch, width)``; see :class:`Pooling`."""
+        weights = _masked_softmax(self.score(residues), mask)  # (batch, length, 1)
+        return (weights * residues.masked_fill(~mask[:, :, None], 0.0)).sum(1)
+
+
+class LightAttentionPooling(Pooling):
+    """Light attention (Stärk et al. 2021, https://doi.org/10.1093/bioadv/vbab035).
+
+    One convolution scores residues for each channel, another makes their values; the weighted sum and
+    the maximum of the values are put together. Unlike in the original code the maximum is masked, and
+    residues behind the end are zero before the convolutions, so that padding changes nothing.
+    """
+
+    parameter_free = False
+    kernel = 9
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.out_width = 2 * width
+        self.values = nn.Conv1d(width, width, self.kernel, padding=self.kernel // 2)
+        self.scores = nn.Conv1d(width, width, self.kernel, padding=self.kernel // 2)
+
+    def forward(self, residues: Tensor, mask: Tensor, cls: Tensor | None = None) -> Tensor:
+        """Return sum and maximum, ``(batch, 2 width)``; see :class:`Pooling`."""
+        channels = residues.masked_fill(~mask[:, :, None], 0.0).transpose(1, 2)  # (batch, width, length)
+        values = self.values(channels).transpose(1, 2)  # (batch, length, width)
+        weights = _masked_softmax(self.scores(channels).transpose(1, 2), mask)
+        return torch.cat(((weights * values).sum(1), _masked_max(values, mask)), dim=1)
+
+
+POOLINGS: Mapping[str, Callable[[int], Pooling]] = {
+    "mean": MeanPooling,
+    "max": MaxPooling,
+    "cls": ClsPooling,
+    "attention": AttentionPooling,
+    "light-attention": LightAttentionPooling,
+}
+
+
+def make_pooling(name: str, width: int) -> Pooling:
+    """Make a pooling for vectors of `width` numbers.
+
+    Raises
+    ------
+    ConfigError
+        If none is called `name`.
+    """
+    if name not in POOLINGS:
+        raise ConfigError(f"No pooling is called {name!r}.", expected=", ".join(POOLINGS))
+    return POOLINGS[name](width)
+
+
+def _masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
+    """Softmax along the length; padding gets exactly 0. ``(batch, length, any)``."""
+    hidden = ~mask[:, :, None]
+    weights = scores.masked_fill(hidden, torch.finfo(scores.dtype).min).softmax(1)
+    return weights.masked_fill(hidden, 0.0)
+
+
+def _masked_max(values: Tensor, mask: Tensor) -> Tensor:
+    lowest = values.masked_fill(~mask[:, :, None], torch.finfo(values.dtype).min).amax(1)
+    return torch.where(mask.any(1, keepdim=True), lowest, 0.0)

@@ -1,0 +1,321 @@
+"""Backbone, pooling and head for a task as one module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from profactory.errors import ConfigError, ModelLoadError
+from profactory.models.backbone import Backbone
+from profactory.models.heads import Head
+from profactory.models.pooling import Pooling, make_pooling
+from profactory.models.tuning import ADAPTERS, apply_method
+from profactory.models.zoo import ModelSpec
+from profactory.tasks import Task
+
+Batch = tuple[Tensor, Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Design:
+    """Everything that decides the architecture around the backbone; saved with the model."""
+
+    method: str = "freeze"
+    pooling: str | None = "mean"
+    max_length: int = 0
+    dropout: float = 0.1
+    head_hidden: int = 0
+    lora_rank: int = 8
+    lora_alpha: int = 16
+    lora_dropout: float = 0.1
+    target_modules: tuple[str, ...] | None = None
+    layer: int = -1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Design:
+        """Rebuild from :meth:`to_dict`."""
+        targets = fields["target_modules"]
+        return cls(**{**fields, "target_modules": None if targets is None else tuple(targets)})
+
+
+class ProteinModel(nn.Module):
+    """A protein language model made into a predictor of one task.
+
+    Made by :meth:`build` or :meth:`load`.
+
+    Attributes
+    ----------
+    backbone, pooling, head
+        The parts; ``pooling`` is None for residue tasks.
+    task : Task
+        What is predicted.
+    method : str
+        How the backbone is tuned.
+    max_length : int
+        Residues read of each sequence.
+    output_shift, output_scale : Tensor
+        ``(n_outputs,)``: the head works in units of `output_scale` around `output_shift`; 0 and 1 unless
+        :meth:`scale_outputs` was called. :meth:`forward` yields the user's units.
+    """
+
+    output_shift: Tensor
+    output_scale: Tensor
+
+    def __init__(self, backbone: Backbone, task: Task, design: Design) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.task = task
+        self.design = design
+        self.pooling: Pooling | None = None
+        if design.pooling is not None:
+            self.pooling = make_pooling(design.pooling, backbone.width)
+        width = backbone.width if self.pooling is None else self.pooling.out_width
+        self.head = Head(width, task.n_outputs, design.head_hidden, design.dropout)
+        self.register_buffer("output_shift", torch.zeros(task.n_outputs))
+        self.register_buffer("output_scale", torch.ones(task.n_outputs))
+
+    @classmethod
+    def build(
+        cls,
+        spec: ModelSpec,
+        task: Task,
+        *,
+        method: str = "freeze",
+        pooling: str | None = "mean",
+        max_length: int | None = None,
+        dropout: float = 0.1,
+        head_hidden: int | None = None,
+        lora_rank: int = 8,
+        lora_alpha: int = 16,
+        lora_dropout: float = 0.1,
+        target_modules: Sequence[str] | None = None,
+        layer: int = -1,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+        attention: str = "auto",
+        trust_remote_code: bool = False,
+    ) -> ProteinModel:
+        """Load a backbone and put new parts around it.
+
+        Parameters
+        ----------
+        spec
+            From :func:`profactory.models.zoo.resolve`.
+        task
+            What to predict.
+        method, lora_rank, lora_alpha, lora_dropout, target_modules
+            See :func:`profactory.models.tuning.apply_method`.
+        pooling
+            See :func:`profactory.models.pooling.make_pooling`; residue tasks take none (a ``mean``
+            given for them is left out).
+        max_length
+            Residues read of each sequence; the backbone's usual length if not given.
+        dropout, head_hidden
+            Of the head; its hidden layer is as wide as the backbone if not given, and 0 means none.
+        layer, dtype, attention, trust_remote_code
+            See :meth:`profactory.models.backbone.Backbone.load`.
+        seed
+            Of the new weights.
+
+        Raises
+        ------
+        ConfigError
+            If options contradict each other, before anything is loaded where possible.
+        ModelLoadError
+            If the backbone cannot be loaded.
+        """
+        pooling = _fitting_pooling(task, pooling, spec)
+        backbone = Backbone.load(
+            spec, dtype=dtype, attention=attention, trust_remote_code=trust_remote_code, layer=layer
+        )
+        length = backbone.max_length if max_length is None else max_length
+        backbone.check_max_length(length)
+        design = Design(
+            method=method,
+            pooling=pooling,
+            max_length=length,
+            dropout=dropout,
+            head_hidden=backbone.width if head_hidden is None else head_hidden,
+            lora_rank=lora_rank,
+            lora_alpha=lora_alpha,
+            lora_dropout=lora_dropout,
+            target_modules=None if target_modules is None else tuple(target_modules),
+            layer=layer,
+        )
+        return cls.assemble(backbone, task, design, seed=seed)
+
+    @classmethod
+    def assemble(cls, backbone: Backbone, task: Task, design: Design, *, seed: int = 0) -> ProteinModel:
+        """Put new parts around a backbone that was just loaded; their weights depend on `seed` alone."""
+        if design.pooling == "cls" and not backbone.has_cls:
+            raise ConfigError(
+                f"Pooling cls needs a token for the whole sequence, and {backbone.spec.name} has none.",
+                fix="use --pooling mean",
+            )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = cls(backbone, task, design)
+            apply_method(
+                backbone,
+                design.method,
+                lora_rank=design.lora_rank,
+                lora_alpha=design.lora_alpha,
+                lora_dropout=design.lora_dropout,
+                target_modules=design.target_modules if design.method in ADAPTERS else None,
+            )
+        return model
+
+    @property
+    def method(self) -> str:
+        """How the backbone is tuned."""
+        return self.design.method
+
+    @property
+    def max_length(self) -> int:
+        """Residues read of each sequence."""
+        return self.design.max_length
+
+    def scale_outputs(self, shift: Tensor, scale: Tensor) -> None:
+        """Let a regression head work in units of `scale` around `shift`, both ``(n_outputs,)``.
+
+        With the mean and standard deviation of the training labels the head starts at a sensible
+        prediction whatever the unit; outputs stay in the user's units.
+        """
+        if self.task.is_classification:
+            raise ConfigError("Only regression outputs can be scaled.")
+        usable = torch.isfinite(scale) & (scale > 0)
+        self.output_shift.copy_(torch.nan_to_num(shift))
+        self.output_scale.copy_(torch.where(usable, scale, torch.ones_like(scale)))
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, lengths: Tensor) -> Tensor:
+        """Return logits, or values in the user's units.
+
+        Parameters
+        ----------
+        input_ids, attention_mask, lengths
+            See :class:`profactory.models.backbone.TokenBatch`.
+
+        Returns
+        -------
+        Tensor
+            ``(batch, n_outputs)``, or ``(batch, length, n_outputs)`` for residue tasks.
+        """
+        output = self.backbone(input_ids, attention_mask, lengths)
+        if self.pooling is None:
+            return self._outputs(output.residues)
+        return self._outputs(self.pooling(output.residues, output.mask, output.cls))
+
+    def features(self, input_ids: Tensor, attention_mask: Tensor, lengths: Tensor) -> Tensor:
+        """Return what a frozen backbone yields: the part of :meth:`forward` that never changes.
+
+        Returns
+        -------
+        Tensor
+            ``(batch, width)`` if the pooling has no parameters, else ``(batch, length, width)``.
+        """
+        output = self.backbone(input_ids, attention_mask, lengths)
+        if self.pooling is not None and self.pooling.parameter_free:
+            pooled: Tensor = self.pooling(output.residues, output.mask, output.cls)
+            return pooled
+        residues: Tensor = output.residues
+        return residues
+
+    def forward_features(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return what :meth:`forward` would, from what :meth:`features` gave.
+
+        Parameters
+        ----------
+        features
+            ``(batch, width)`` or ``(batch, length, width)``.
+        mask
+            ``(batch, length)`` bool; needed for a pooling with parameters.
+        """
+        if self.pooling is None or self.pooling.parameter_free:
+            return self._outputs(features)
+        if mask is None:
+            raise ConfigError("This pooling needs the mask of the residues.")
+        return self._outputs(self.pooling(features, mask, None))
+
+    def trainable_state(self) -> dict[str, Tensor]:
+        """Return what training changes: trained parameters and the scale of the outputs, as copies."""
+        return {name: tensor.detach().clone() for name, tensor in self._trained().items()}
+
+    def load_trainable_state(self, state: Mapping[str, Tensor]) -> None:
+        """Put back what :meth:`trainable_state` gave.
+
+        Raises
+        ------
+        ModelLoadError
+            If names or shapes are not those of this model.
+        """
+        own = self._trained()
+        wrong = sorted(own.keys() ^ state.keys())
+        wrong += [name for name in own.keys() & state.keys() if own[name].shape != state[name].shape]
+        if wrong:
+            raise ModelLoadError(
+                f"The saved weights do not fit this model; {len(wrong)} differ, such as {wrong[0]!r}.",
+                expected="weights of a model with the same backbone, method, pooling and task",
+            )
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(state[name])
+
+    def save(self, directory: str | Path, *, provenance: Mapping[str, Any] | None = None) -> Path:
+        """Write the model; see :func:`profactory.models.saving.save_model`."""
+        from profactory.models.saving import save_model
+
+        return save_model(self, Path(directory), provenance or {})
+
+    @classmethod
+    def load(
+        cls, directory: str | Path, *, attention: str = "auto", trust_remote_code: bool = False
+    ) -> ProteinModel:
+        """Read what :meth:`save` wrote; see :func:`profactory.models.saving.load_model`."""
+        from profactory.models.saving import load_model
+
+        return load_model(Path(directory), attention=attention, trust_remote_code=trust_remote_code)
+
+    def _outputs(self, vectors: Tensor) -> Tensor:
+        outputs: Tensor = self.head(vectors)
+        if self.task.is_classification:
+            return outputs
+        return outputs * self.output_scale + self.output_shift
+
+    def _trained(self) -> dict[str, Tensor]:
+        parameters = {name: p for name, p in self.named_parameters() if p.requires_grad}
+        return {**parameters, "output_shift": self.output_shift, "output_scale": self.output_scale}
+
+
+def _fitting_pooling(task: Task, pooling: str | None, spec: ModelSpec) -> str | None:
+    """Refuse poolings that cannot be, before the backbone is loaded."""
+    if task.per_residue:
+        if pooling not in (None, "mean"):
+            raise ConfigError(
+                f"A task with a label per residue has no pooling, and {pooling!r} was given.",
+                fix="leave --pooling out",
+            )
+        return None
+    if pooling is None:
+        raise ConfigError("A task with a label per sequence needs a pooling.", fix="use --pooling mean")
+    make_pooling(pooling, 1)
+    if pooling == "cls" and spec.spelling is not None and not _has_cls(spec):
+        raise ConfigError(
+            f"Pooling cls needs a token for the whole sequence, and {spec.name} has none.",
+            fix="use --pooling mean",
+        )
+    return pooling
+
+
+def _has_cls(spec: ModelSpec) -> bool:
+    from profactory.models.families import FAMILIES
+
+    return FAMILIES[spec.family].has_cls

@@ -1,0 +1,249 @@
+"""The folder of a trained model: written whole or not at all, read without executing anything.
+
+::
+
+    config.json           the backbone's own configuration, and a section "profactory"
+    model.safetensors     the backbone's weights, unless they are a Hub commit that was not changed
+    head.safetensors      pooling and head
+    adapter/              the adapter in PEFT's format, for methods that have one
+    vocab.txt, …          the tokenizer's files
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import save_file
+from torch import Tensor
+
+from profactory import __version__
+from profactory.errors import ModelLoadError
+from profactory.files import atomic_dir
+from profactory.models.backbone import Backbone
+from profactory.models.loading import code_fields
+from profactory.models.protein_model import Design, ProteinModel
+from profactory.models.safetensors_files import read_exactly
+from profactory.models.tuning import ADAPTERS, adapter
+from profactory.models.zoo import ModelSpec, read_config
+from profactory.tasks import Task
+
+log = logging.getLogger("profactory")
+
+SCHEMA_VERSION = 1
+_DTYPES = {
+    str(dtype).removeprefix("torch."): dtype for dtype in (torch.float32, torch.bfloat16, torch.float16)
+}
+
+
+def save_model(model: ProteinModel, directory: Path, provenance: Mapping[str, Any]) -> Path:
+    """Write a model's folder atomically, replacing one that is there.
+
+    Parameters
+    ----------
+    model
+        To save.
+    directory
+        The folder.
+    provenance
+        Whatever tells where the model comes from (data, metrics, version); JSON values.
+    """
+    stored = _must_store(model)
+    with atomic_dir(directory) as folder:
+        for name, content in model.backbone.tokenizer_files.items():
+            (folder / name).write_bytes(content)
+        if stored:
+            weights = {name: _plain(tensor) for name, tensor in model.backbone.base_weights()}
+            save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+        save_file(_plain_all(_head_state(model)), folder / "head.safetensors", metadata={"format": "pt"})
+        if model.method in ADAPTERS:
+            _save_adapter(model.backbone, folder / "adapter")
+        section = _describe(model, stored, provenance)
+        text = json.dumps({**_own_config(model.backbone), "profactory": section}, indent=2, allow_nan=False)
+        (folder / "config.json").write_text(text + "\n", encoding="utf-8")
+    return directory
+
+
+def load_model(directory: Path, *, attention: str = "auto", trust_remote_code: bool = False) -> ProteinModel:
+    """Read a model's folder.
+
+    Nothing in the folder is executed or unpickled; names and shapes of all tensors are compared with
+    the configuration before any is read.
+
+    Parameters
+    ----------
+    directory
+        The folder.
+    attention, trust_remote_code
+        See :meth:`profactory.models.backbone.Backbone.load`.
+
+    Raises
+    ------
+    ModelLoadError
+        If it is no model of ours, incomplete, damaged, unsafe or written by a newer version.
+    """
+    section = _read_section(directory)
+    try:
+        design, task = Design.from_dict(section["design"]), Task.from_dict(section["task"])
+        spec, dtype, stored = _spec_of(directory, section["backbone"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelLoadError(
+            f'The section "profactory" of {directory / "config.json"} is incomplete: {error}',
+            expected="config.json as it was saved",
+        ) from error
+    backbone = Backbone.load(
+        spec, dtype=dtype, attention=attention, trust_remote_code=trust_remote_code, layer=design.layer
+    )
+    _check_backbone(directory, section["backbone"], backbone, compare_weights=not stored)
+    model = ProteinModel.assemble(backbone, task, design)
+    expected = {name: tuple(tensor.shape) for name, tensor in _head_state(model).items()}
+    _put(_head_state(model), read_exactly(directory / "head.safetensors", expected))
+    if model.method in ADAPTERS:
+        _load_adapter(backbone, directory / "adapter")
+    return model.eval()
+
+
+def _must_store(model: ProteinModel) -> bool:
+    """Whether the weights must be in the folder, because no other place is sure to keep them."""
+    spec = model.backbone.spec
+    return spec.local or not spec.pinned or model.method == "full"
+
+
+def _describe(model: ProteinModel, stored: bool, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    backbone = model.backbone
+    dtype = next(backbone.network.parameters()).dtype
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "version": __version__,
+        "task": model.task.to_dict(),
+        "design": model.design.to_dict(),
+        "max_length": model.max_length,
+        "family": backbone.family.name,
+        "spelling": backbone.family.spelling.to_dict(),
+        "backbone": {
+            "name": backbone.spec.name,
+            "source": "" if stored and backbone.spec.local else backbone.spec.source,
+            "revision": backbone.spec.revision,
+            "licence": backbone.spec.licence,
+            "weights_sha256": backbone.weights_hash(),
+            "dtype": str(dtype).removeprefix("torch."),
+            "stored": stored,
+        },
+        "provenance": dict(provenance),
+    }
+
+
+def _own_config(backbone: Backbone) -> dict[str, Any]:
+    """The library's configuration without anything that names code or this machine's folders."""
+    config: Any = (
+        adapter(backbone).get_base_model().config if backbone.method in ADAPTERS else backbone.network.config
+    )
+    fields = json.loads(config.to_json_string(use_diff=False))
+    unwanted = {*code_fields(fields), "_name_or_path", "profactory"}
+    kept = {key: value for key, value in fields.items() if key not in unwanted and not key.startswith("_")}
+    return {**kept, "architectures": [backbone.family.model_class] if backbone.family.model_class else []}
+
+
+def _read_section(directory: Path) -> dict[str, Any]:
+    config = read_config(directory, limit=64 << 20)  # thousands of class names are allowed
+    section = config.get("profactory")
+    if not isinstance(section, dict):
+        raise ModelLoadError(
+            f'{directory} is not a model trained by ProFactory: config.json has no section "profactory".',
+            fix="give the folder RUN/model of a run",
+        )
+    version = section.get("schema_version")
+    if type(version) is not int or version > SCHEMA_VERSION:
+        raise ModelLoadError(
+            f"{directory} was written by ProFactory {section.get('version', '?')} (format {version}); "
+            f"this is ProFactory {__version__}, which reads formats up to {SCHEMA_VERSION}.",
+            fix="pip install --upgrade profactory",
+        )
+    unsafe = code_fields(config)
+    if unsafe:
+        raise ModelLoadError(
+            f"{directory / 'config.json'} names code to run: {', '.join(sorted(unsafe))}.",
+            expected="a configuration as ProFactory writes it, which has no such fields",
+            fix="do not use this folder unless you know where it comes from",
+        )
+    return section
+
+
+def _spec_of(directory: Path, section: Mapping[str, Any]) -> tuple[ModelSpec, torch.dtype, bool]:
+    stored = section["stored"]
+    if type(stored) is not bool:
+        raise ValueError("backbone.stored is neither true nor false")
+    revision = section["revision"]
+    spec = ModelSpec(
+        name=str(section["name"]),
+        source=str(directory) if stored else str(section["source"]),
+        revision=None if revision is None else str(revision),
+        licence=str(section["licence"]),
+    )
+    if not stored and not spec.pinned:
+        raise ValueError("the backbone's weights are neither stored nor a commit of the Hub")
+    return spec, _DTYPES[str(section["dtype"])], stored
+
+
+def _check_backbone(
+    directory: Path, section: Mapping[str, Any], backbone: Backbone, *, compare_weights: bool
+) -> None:
+    """A referenced backbone must be the one that the head was trained on."""
+    if compare_weights and backbone.weights_hash() != section["weights_sha256"]:
+        raise ModelLoadError(
+            f"The weights of {backbone.spec.source} are not those that {directory} was trained with.",
+            expected=f"SHA-256 {section['weights_sha256']}",
+            fix="remove the model from the Hub's cache and load again",
+        )
+
+
+def _head_state(model: ProteinModel) -> dict[str, Tensor]:
+    """Pooling, head and scale of the outputs, not copied."""
+    return {
+        name: tensor
+        for name, tensor in model.state_dict(keep_vars=True).items()
+        if not name.startswith("backbone.")
+    }
+
+
+def _put(own: Mapping[str, Tensor], read: Mapping[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(read[name])
+
+
+def _save_adapter(backbone: Backbone, folder: Path) -> None:
+    network = adapter(backbone)
+    folder.mkdir()
+    state = get_peft_model_state_dict(network, save_embedding_layers=False)
+    save_file(_plain_all(state), folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    fields = network.peft_config["default"].to_dict()
+    fields |= {
+        "target_modules": sorted(fields["target_modules"]),
+        "inference_mode": True,
+        "base_model_name_or_path": "" if backbone.spec.local else backbone.spec.source,
+        "revision": backbone.spec.revision,
+    }
+    text = json.dumps(fields, indent=2, default=str)
+    (folder / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _load_adapter(backbone: Backbone, folder: Path) -> None:
+    """Read an adapter's tensors; its shape comes from our own section, not from adapter_config.json."""
+    network = adapter(backbone)
+    own = get_peft_model_state_dict(network, save_embedding_layers=False)
+    expected = {name: tuple(tensor.shape) for name, tensor in own.items()}
+    set_peft_model_state_dict(network, read_exactly(folder / "adapter_model.safetensors", expected))
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().contiguous()
+
+
+def _plain_all(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: _plain(tensor) for name, tensor in tensors.items()}

@@ -1,0 +1,170 @@
+"""From residues to token ids by table look-up, checked against the model's own tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from profactory.errors import ModelLoadError, Problem, RowError
+from profactory.models.families import LETTERS, RESIDUES, Family
+from profactory.models.vocabulary import Tokenizer
+
+Ids = NDArray[np.int64]
+
+
+class Encoder(Protocol):
+    """Turns one checked sequence into ids; residues per token id where a token can be several."""
+
+    @property
+    def piece_lengths(self) -> Ids | None:
+        """``(vocabulary,)``: residues that each token id stands for; None where always one."""
+        ...
+
+    def encode(self, sequence: str) -> Ids:
+        """Return the ids of a sequence, special tokens included."""
+        ...
+
+
+@dataclass(frozen=True)
+class ResidueTable:
+    """One id per letter: a look-up of a numpy array instead of a tokenizer's pass over text.
+
+    Parameters
+    ----------
+    ids
+        ``(256,)``: id of each byte, -1 where it is no residue letter.
+    prefix, suffix
+        Ids of the special tokens around a sequence.
+    """
+
+    ids: Ids
+    prefix: Ids
+    suffix: Ids
+    piece_lengths: None = None
+
+    def encode(self, sequence: str) -> Ids:
+        """Return the ids of a sequence, special tokens included."""
+        letters = np.frombuffer(sequence.encode("ascii", "replace"), np.uint8)
+        found = self.ids[letters]
+        if found.size == 0 or found.min() < 0:
+            raise _not_residues(sequence)
+        return np.concatenate((self.prefix, found, self.suffix))
+
+
+class SubwordEncoder:
+    """The tokenizer itself, for vocabularies whose tokens stand for several residues.
+
+    ``piece_lengths`` tells how many residues each token id stands for, so that the vector of a token
+    can be given to every residue in it.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, family: Family) -> None:
+        self._tokenizer = tokenizer
+        self._spell = family.spelling.spell
+        lengths = np.zeros(max(tokenizer.vocabulary.values()) + 1, np.int64)
+        for token, index in tokenizer.vocabulary.items():
+            piece = token.removeprefix("▁").removeprefix("##")
+            lengths[index] = len(piece) if piece.isalpha() and piece.isupper() else 0
+        self.piece_lengths: Ids = lengths
+
+    def encode(self, sequence: str) -> Ids:
+        """Return the ids of a sequence, special tokens included."""
+        if not (sequence.isascii() and sequence.isalpha()):
+            raise _not_residues(sequence)
+        ids = np.array(self._tokenizer.encode(self._spell(sequence)), np.int64)
+        if self.piece_lengths[ids].sum() != len(sequence):
+            raise RowError(
+                "A sequence has letters that this model's vocabulary lacks.",
+                problems=[Problem("letters unknown to the model", value=sequence)],
+                fix="take another model, or replace them by X",
+            )
+        return ids
+
+
+def build_encoder(tokenizer: Tokenizer, family: Family) -> Encoder:
+    """Make the encoder of a model and check it against the model's tokenizer.
+
+    Raises
+    ------
+    ModelLoadError
+        If the tokenizer does not write one token per residue with the family's special tokens around.
+    """
+    if family.subwords:
+        return _checked_subwords(SubwordEncoder(tokenizer, family), family)
+    return build_table(tokenizer, family)
+
+
+def build_table(tokenizer: Tokenizer, family: Family) -> ResidueTable:
+    """Ask the tokenizer for every letter alone, then check whole sequences.
+
+    Raises
+    ------
+    ModelLoadError
+        If the tokenizer does not write one token per residue with the family's special tokens around.
+    """
+    spell, before = family.spelling.spell, family.before
+    alone = {letter: tokenizer.encode(spell(letter)) for letter in LETTERS}
+    first = alone[RESIDUES[0]]
+    prefix, suffix = first[:before], first[before + 1 :]
+    for letter, ids in alone.items():
+        if len(ids) != before + 1 + family.after or ids[:before] != prefix or ids[before + 1 :] != suffix:
+            raise _mismatch(family, f"{spell(letter)!r} became {ids}")
+    table = np.full(256, -1, np.int64)
+    for letter, ids in alone.items():
+        table[[ord(letter), ord(letter.lower())]] = ids[before]
+    _check_residues(tokenizer, family, table)
+    result = ResidueTable(table, np.array(prefix, np.int64), np.array(suffix, np.int64))
+    for sequence in (LETTERS, LETTERS[::-1] + RESIDUES, "MKK" + 3 * RESIDUES):
+        if result.encode(sequence).tolist() != tokenizer.encode(spell(sequence)):
+            raise _mismatch(family, f"{spell(sequence)!r} became {tokenizer.encode(spell(sequence))}")
+    return result
+
+
+def check_sequences(sequences: Sequence[str]) -> None:
+    """Refuse what is no list of non-empty texts, before a confusing failure further down."""
+    if isinstance(sequences, str):
+        raise RowError("A list of sequences is needed, not one text.", fix="write [sequence]")
+    empty = [Problem("the sequence is empty", line=i) for i, item in enumerate(sequences) if not item]
+    if empty:
+        raise RowError("Empty sequences cannot be embedded.", problems=empty)
+
+
+def _check_residues(tokenizer: Tokenizer, family: Family, table: Ids) -> None:
+    ids = [int(table[ord(letter)]) for letter in RESIDUES]
+    if len(set(ids)) != len(ids) or tokenizer.unknown_id in ids:
+        raise _mismatch(family, "some of the 20 amino acids are unknown or share one token")
+
+
+def _checked_subwords(encoder: SubwordEncoder, family: Family) -> SubwordEncoder:
+    ids = encoder.encode(RESIDUES)
+    ends = [*ids[: family.before], *ids[len(ids) - family.after :]]
+    if (
+        encoder.piece_lengths[ends].any()
+        or not encoder.piece_lengths[ids[family.before : -family.after]].all()
+    ):
+        raise _mismatch(family, f"{RESIDUES!r} became {ids.tolist()}")
+    return encoder
+
+
+def _mismatch(family: Family, reason: str) -> ModelLoadError:
+    return ModelLoadError(
+        f"The tokenizer does not write sequences as the family {family.name!r} does: {reason}.",
+        expected=f"{family.before} special tokens, one token per residue, {family.after} special tokens",
+        fix="use the tokenizer files that belong to the model",
+    )
+
+
+def _not_residues(sequence: str) -> RowError:
+    bad = sorted({letter for letter in sequence if not (letter.isascii() and letter.isalpha())})
+    return RowError(
+        "A sequence cannot be tokenised.",
+        expected="letters of amino acids",
+        problems=[
+            Problem(f"no residue: {', '.join(map(repr, bad))}" if bad else "it is empty", value=sequence)
+        ],
+        fix="see `profactory check DATA --fix`",
+    )
