@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from profactory.data.columns import SPLIT as SPLIT_NAMES
 from profactory.data.columns import Columns, find_columns, normalise
 from profactory.data.dataset import FILE, LENGTH, LINE, SPLIT, SPLIT_CODES
+from profactory.data.overlap import hash_rows
 from profactory.data.problems import Problems
 from profactory.data.reading import Chunk, Table, open_table
 from profactory.data.residues import clean_sequences, lengths_of
@@ -67,14 +68,19 @@ class Ingested:
     ----------
     columns
         The columns found.
+    names
+        All columns of the user's tables, in order.
     rows_read, counts
         Rows looked at, and the counts of the residue policy.
+    hashes
+        Hash of each sequence written, in parts; taken here, where the sequences are in memory anyway.
     """
 
     columns: Columns
     names: list[str]
     rows_read: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+    hashes: list[NDArray[np.int64]] = field(default_factory=list)
 
 
 def ingest(files: Sequence[SourceFile], reading: Reading, target: Path, problems: Problems) -> Ingested:
@@ -246,6 +252,7 @@ class _Ingestion:
         batch = batch if good.all() else batch.filter(pa.array(good))
         if batch.num_rows:
             self.writer.write_batch(batch)
+            self.result.hashes.append(hash_rows([batch.column(self.result.columns.sequence)]))
 
     def _splits(self, cells: pa.Array) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
         """Return the code of each row's split, and whether it is known."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from profactory.data.dataset import LENGTH, SPLIT, SPLIT_CODES
 BATCH_ROWS = 20_000
 
 
-def count_overlaps(table: pa.Table, columns: Columns) -> dict[str, Any]:
+def count_overlaps(table: pa.Table, columns: Columns, sequences: NDArray[np.int64]) -> dict[str, Any]:
     """Count what a user should know about a data set before training on it.
 
     Sequences are compared by a 64-bit hash, so that memory is 8 bytes per row; among ten million different
@@ -25,7 +26,9 @@ def count_overlaps(table: pa.Table, columns: Columns) -> dict[str, Any]:
     table
         Memory-mapped, with our own columns.
     columns
-        Which of them hold sequence and labels.
+        Which of them hold labels.
+    sequences
+        Hash of each row's sequence, by :func:`hash_rows`; shape ``(n,)``.
 
     Returns
     -------
@@ -34,13 +37,12 @@ def count_overlaps(table: pa.Table, columns: Columns) -> dict[str, Any]:
         more than one label. ``splits``: rows per split. ``in_train``: rows of validation and test whose
         sequence also occurs in train. ``length``: shortest, mean and longest, and all ``residues``.
     """
-    sequences = _hashes(table, [columns.sequence])
     splits = table.column(SPLIT).to_numpy()
     lengths = table.column(LENGTH).to_numpy()
     different = len(np.unique(sequences))
     counts: dict[str, Any] = {
         "duplicates": len(sequences) - different,
-        "contradictory": _contradictory(sequences, _hashes(table, columns.labels)) if columns.labels else 0,
+        "contradictory": _contradictory(sequences, _label_hashes(table, columns)) if columns.labels else 0,
         "splits": {name: int((splits == code).sum()) for code, name in enumerate(SPLIT_CODES) if name},
         "length": {
             "shortest": int(lengths.min()),
@@ -57,16 +59,16 @@ def count_overlaps(table: pa.Table, columns: Columns) -> dict[str, Any]:
     return counts
 
 
-def _hashes(table: pa.Table, names: tuple[str, ...] | list[str]) -> NDArray[np.int64]:
+def hash_rows(columns: Sequence[pa.Array]) -> NDArray[np.int64]:
     """Return a hash of the cells of each row; Python's own, keyed anew in every process."""
-    hashes = np.empty(table.num_rows, np.int64)
-    start = 0
-    for batch in table.select(list(names)).to_batches(max_chunksize=BATCH_ROWS):
-        cells: Any = [column.to_pylist() for column in batch.columns]
-        rows = cells[0] if len(cells) == 1 else zip(*cells, strict=True)
-        hashes[start : start + batch.num_rows] = np.fromiter(map(hash, rows), np.int64, batch.num_rows)
-        start += batch.num_rows
-    return hashes
+    cells: list[Any] = [column.to_pylist() for column in columns]
+    rows = cells[0] if len(cells) == 1 else zip(*cells, strict=True)
+    return np.fromiter(map(hash, rows), np.int64, len(columns[0]))
+
+
+def _label_hashes(table: pa.Table, columns: Columns) -> NDArray[np.int64]:
+    batches = table.select(list(columns.labels)).to_batches(max_chunksize=BATCH_ROWS)
+    return np.concatenate([hash_rows(batch.columns) for batch in batches])
 
 
 def _contradictory(sequences: NDArray[np.int64], labels: NDArray[np.int64]) -> int:

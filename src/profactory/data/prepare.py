@@ -204,7 +204,9 @@ class _Preparation:
         table = open_arrow(data)
         self._stop_if_bad(ingested.rows_read, table.num_rows)
         checked = self._check(table, ingested.columns, wanted)
+        hashes = np.concatenate(ingested.hashes)
         if checked and checked.bad:
+            hashes = np.delete(hashes, list(checked.bad))
             table = self._without(table, checked.bad, ingested.columns, data)
             self._stop_if_bad(ingested.rows_read, table.num_rows)
         counts = {
@@ -213,7 +215,7 @@ class _Preparation:
             "rejected": self.problems.total,
             "rejected_by": dict(self.problems.kinds),
             "residues": dict(ingested.counts),
-            **count_overlaps(table, ingested.columns),
+            **count_overlaps(table, ingested.columns, hashes),
         }
         meta = {
             "version": VERSION,
