@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from cyclopts import App
@@ -35,7 +34,7 @@ def list_(word: str | None = None, /, *, json: Json = False) -> None:
     """
     from profactory.models.zoo import list_models
 
-    specs = [asdict(spec) for spec in list_models()]
+    specs = [spec.to_dict() for spec in list_models()]
     if word:
         places = ("name", "family", "source")
         specs = [spec for spec in specs if any(word.lower() in str(spec[p]).lower() for p in places)]
@@ -65,7 +64,7 @@ def show(name: str, /, *, revision: str | None = None, json: Json = False) -> No
     from profactory.models.zoo import resolve
 
     spec = resolve(name, revision=revision)
-    facts = asdict(spec)
+    facts = spec.to_dict()
     if json:
         terminal.say_json(facts)
     else:
