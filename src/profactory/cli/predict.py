@@ -59,25 +59,29 @@ def predict(
     precision
         fp32, bf16, or fp16 on a GPU.
     """
-    _check(input, sequence, out)
+    source = _source(input, sequence, out)
     from profactory import api
 
-    machine: dict[str, Any] = {
-        "tokens_per_batch": tokens_per_batch,
-        "device": device,
-        "precision": precision,
-    }
-    if sequence:
-        _show_records(api.predict(run, sequence, **machine), json)
-        return
-    report = api.predict(run, input, out=out, overwrite=overwrite, sequence_column=sequence_column, **machine)
-    if json:
-        terminal.say_json(report.to_dict())
+    answer = api.predict(
+        run,
+        source,
+        out=out,
+        overwrite=overwrite,
+        sequence_column=sequence_column,
+        tokens_per_batch=tokens_per_batch,
+        device=device,
+        precision=precision,
+    )
+    if isinstance(answer, list):
+        _show_records(answer, json)
+    elif json:
+        terminal.say_json(answer.to_dict())
     else:
-        terminal.say(report.text())
+        terminal.say(answer.text())
 
 
-def _check(source: str | None, sequences: list[str] | None, out: Path | None) -> None:
+def _source(source: str | None, sequences: list[str] | None, out: Path | None) -> str | list[str]:
+    """Return what to predict: a file or sequences."""
     problems = []
     if bool(source) == bool(sequences):
         problems.append("give either a file or --sequence" + (", not both" if source else ""))
@@ -91,6 +95,7 @@ def _check(source: str | None, sequences: list[str] | None, out: Path | None) ->
             problems=[Problem(problem) for problem in problems],
             fix="profactory predict RUN FILE --out OUT, or profactory predict RUN --sequence MKT...",
         )
+    return source or sequences or []
 
 
 def _show_records(records: list[dict[str, Any]], as_json: bool) -> None:

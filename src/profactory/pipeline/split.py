@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
+from numpy.typing import NDArray
 
 from profactory.data.dataset import Dataset
 from profactory.data.prepare import prepare_dataset
@@ -56,13 +55,14 @@ def split_data(
     out: str | Path,
     *,
     method: str = "auto",
-    ratios: Sequence[float] = (0.8, 0.1, 0.1),
+    ratios: tuple[float, float, float] = (0.8, 0.1, 0.1),
     identity: float = 0.3,
     seed: int = 0,
     overwrite: bool = False,
     **columns: Any,
 ) -> SplitReport:
-    """Divide a table; every row goes to exactly one file, with all its columns as they are.
+    """Divide a table; every row goes to exactly one file, with all its columns;
+    sequences are cleaned by the residue policy.
 
     Parameters
     ----------
@@ -87,37 +87,23 @@ def split_data(
     _check_free(folder, overwrite)
     prepared = prepare_dataset(str(source), need_labels=False, seed=seed, **columns)
     dataset = prepared.dataset
-    result = assign_splits(
-        dataset, prepared.task, method=method, ratios=tuple(ratios), seed=seed, identity=identity
-    )
+    result = assign_splits(dataset, prepared.task, method=method, ratios=ratios, seed=seed, identity=identity)
     rows = {name: np.flatnonzero(result.splits == name) for name in SPLITS}
     for name, indices in rows.items():
         (folder / f"{name}.csv").unlink(missing_ok=True)
         if len(indices):
-            _write(_labelled(dataset, name), indices, folder / f"{name}.csv")
+            _write(dataset, indices, name, folder / f"{name}.csv")
     return SplitReport(folder, {name: len(indices) for name, indices in rows.items()}, result.note)
 
 
-def _labelled(dataset: Dataset, split: str) -> pa.Table:
-    """Return the table; a split column that it has says what the rows now are."""
-    column = dataset.columns.split
-    if column is None:
-        return dataset.table
-    place = dataset.table.column_names.index(column)
-    return dataset.table.set_column(place, column, pa.array([split] * len(dataset.table), pa.string()))
-
-
-def _write(table: pa.Table, indices: np.ndarray[Any, np.dtype[np.int64]], path: Path) -> None:
-    with open_writer(path, table.column_names) as writer:
-        for cells in _windows(table, indices):
+def _write(dataset: Dataset, rows: NDArray[np.int64], split: str, path: Path) -> None:
+    names = dataset.table.column_names
+    with open_writer(path, names) as writer:
+        for start in range(0, len(rows), WINDOW):
+            cells = dataset.select(rows[start : start + WINDOW]).table.to_pydict()
+            if dataset.columns.split is not None:  # says what the rows were before
+                cells[dataset.columns.split] = [split] * len(cells[names[0]])
             writer.write(cells)
-
-
-def _windows(
-    table: pa.Table, indices: np.ndarray[Any, np.dtype[np.int64]]
-) -> Iterator[Mapping[str, list[Any]]]:
-    for start in range(0, len(indices), WINDOW):
-        yield table.take(pa.array(indices[start : start + WINDOW])).to_pydict()
 
 
 def _check_free(folder: Path, overwrite: bool) -> None:
