@@ -1,0 +1,196 @@
+"""The report of a run: metrics.json, prediction files, figures, and one page that needs nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from profactory.evaluation.drawing import png_of
+from profactory.evaluation.history import read_history
+from profactory.evaluation.intervals import Interval, Method, with_intervals
+from profactory.evaluation.metrics import Scores, score
+from profactory.evaluation.names import main_metric
+from profactory.evaluation.page import render_page
+from profactory.evaluation.plots import make_plots
+from profactory.evaluation.predictions import write_predictions
+from profactory.evaluation.verdict import compare
+from profactory.files import atomic_write_bytes, atomic_write_json, atomic_write_text
+from profactory.tasks import Task, Values
+
+SAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class EvaluatedSplit:
+    """Labels and predictions of one split.
+
+    Parameters
+    ----------
+    targets
+        Labels.
+    outputs
+        Outputs of the model; residues beyond its maximum length may be missing at the ends.
+    table
+        The rows as they were read, all columns as text, in the same order.
+    baselines
+        Outputs of each baseline for the same rows.
+    predictions
+        Columns for the prediction file; made from the outputs if not given.
+    """
+
+    targets: Values
+    outputs: Values
+    table: pa.Table
+    baselines: Mapping[str, Values] = field(default_factory=dict)
+    predictions: Mapping[str, Sequence[Any]] | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written.
+
+    Parameters
+    ----------
+    folder
+        The report folder.
+    metrics
+        The content of ``metrics.json``.
+    files
+        Names of the files in the folder.
+    """
+
+    folder: Path
+    metrics: dict[str, Any]
+    files: tuple[str, ...]
+
+    @property
+    def page(self) -> Path:
+        """The page for people."""
+        return self.folder / "report.html"
+
+
+def write_report(
+    folder: str | Path,
+    *,
+    task: Task,
+    splits: Mapping[str, EvaluatedSplit],
+    baseline_notes: Sequence[str] = (),
+    history: Iterable[Mapping[str, Any]] = (),
+    run_info: Mapping[str, Any] | None = None,
+    data_info: Mapping[str, Any] | None = None,
+    warnings: Sequence[str] = (),
+    seed: int = 0,
+) -> Report:
+    """Measure every split and write the whole report.
+
+    Parameters
+    ----------
+    folder
+        Where to write; made if missing, files of the same name are replaced.
+    task
+        The task.
+    splits
+        Split name to labels and predictions. The report is about ``test``, else ``validation``,
+        else the first.
+    baseline_notes
+        How the baselines were fitted.
+    history
+        Evaluation events of the training; see :func:`~profactory.evaluation.history.read_history`.
+    run_info
+        Anything about the run: ``title`` and ``subtitle`` head the page; a mapping becomes a
+        section of its own, everything else a line of the section "Run".
+    data_info
+        Anything about the data.
+    warnings
+        Sentences to be seen first.
+    seed
+        Of the bootstrap.
+
+    Returns
+    -------
+    Report
+    """
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    main = _main_split(splits)
+    metrics = _measure(task, splits, main, baseline_notes, seed)
+    files = ["metrics.json"]
+    for name, split in splits.items():
+        files.append(f"predictions_{name}.csv")
+        columns = split.predictions if split.predictions is not None else task.decode(split.outputs)
+        write_predictions(target / files[-1], split.table, columns)
+    chosen = splits[main]
+    figures = make_plots(task, chosen.targets, chosen.outputs, read_history(history), chosen.baselines)
+    images = {name: png_of(figure) for name, figure in figures.items()}
+    for name, image in images.items():
+        files.append(f"{name}.png")
+        atomic_write_bytes(target / files[-1], image)
+    page = render_page(metrics, images, [*files, "report.html"], run_info or {}, data_info or {}, warnings)
+    atomic_write_text(target / "report.html", page)
+    atomic_write_json(target / "metrics.json", metrics)
+    return Report(target, metrics, (*files, "report.html"))
+
+
+def measure(task: Task, targets: Values, outputs: Values, *, seed: int = 0) -> tuple[dict[str, Any], Scores]:
+    """Return each metric as in ``metrics.json`` (``value``, ``low``, ``high``), and the scores behind it."""
+    scores = score(task, targets, outputs)
+    found = with_intervals(task, targets, outputs, samples=SAMPLES, seed=seed, scores=scores)
+    return {name: _entry(name, interval, scores) for name, interval in found.items()}, scores
+
+
+def _measure(
+    task: Task, splits: Mapping[str, EvaluatedSplit], main: str, baseline_notes: Sequence[str], seed: int
+) -> dict[str, Any]:
+    """Return the content of ``metrics.json``."""
+    metrics: dict[str, Any] = {}
+    tables: dict[str, Any] = {}
+    notes: dict[str, Any] = {}
+    for name, split in splits.items():
+        metrics[name], scores = measure(task, split.targets, split.outputs, seed=seed)
+        tables[name] = [_finite(row) for row in scores.table]
+        notes[name] = scores.notes
+    chosen = splits[main]
+    metrics["baselines"] = {
+        name: measure(task, chosen.targets, outputs, seed=seed)[0]
+        for name, outputs in chosen.baselines.items()
+    }
+    verdict = compare(task, chosen.targets, chosen.outputs, chosen.baselines, main_metric(task), seed=seed)
+    return metrics | {
+        "task": str(task.kind),
+        "main_split": main,
+        "main_metric": main_metric(task),
+        "counts": {name: _counts(task, split) for name, split in splits.items()},
+        "comparison": verdict.to_dict() if verdict is not None else None,
+        "per_class" if task.is_classification else "per_target": tables,
+        "notes": {**notes, "baselines": list(baseline_notes)},
+        "intervals": Method(0.95, SAMPLES, seed).sentence(),
+    }
+
+
+def _counts(task: Task, split: EvaluatedSplit) -> dict[str, int]:
+    counts = {"proteins": len(split.targets)}
+    return counts | ({"residues": int(split.targets.lengths.sum())} if task.per_residue else {})
+
+
+def _entry(name: str, interval: Interval, scores: Scores) -> dict[str, Any]:
+    entry: dict[str, Any] = _finite({"value": interval.value, "low": interval.low, "high": interval.high})
+    entry["samples"] = interval.samples
+    if name in scores.thresholds and math.isfinite(scores.thresholds[name]):
+        entry["threshold"] = scores.thresholds[name]
+    if name in scores.reasons:
+        entry["reason"] = scores.reasons[name]
+    return entry
+
+
+def _finite(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace NaN by None: JSON has no NaN."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+
+
+def _main_split(splits: Mapping[str, EvaluatedSplit]) -> str:
+    return next(name for name in ("test", "validation", *splits) if name in splits)
