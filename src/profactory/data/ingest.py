@@ -213,7 +213,7 @@ class _Ingestion:
         result, columns = self.result, self.result.columns
         rows = chunk.columns.num_rows
         result.rows_read += rows + len(chunk.problems)
-        self.problems.extend(chunk.problems, kind="unreadable row")
+        self.problems.extend(chunk.problems, kind="unreadable")
         cleaned = clean_sequences(chunk.columns.column(columns.sequence))
         result.counts.update(cleaned.counts)
         good = cleaned.good

@@ -23,7 +23,7 @@ from profactory.data.dataset import (
     Dataset,
     open_arrow,
 )
-from profactory.data.ingest import Reading, ingest
+from profactory.data.ingest import Ingested, Reading, ingest
 from profactory.data.labels import CheckedLabels, check_labels
 from profactory.data.overlap import count_overlaps
 from profactory.data.problems import Problems
@@ -202,13 +202,19 @@ class _Preparation:
         data = folder / DATA_FILE
         ingested = ingest(self.files, self.reading, data, self.problems)
         table = open_arrow(data)
-        self._stop_if_bad(ingested.rows_read, table.num_rows)
-        checked = self._check(table, ingested.columns, wanted)
+        if not table.num_rows:
+            raise self._bad_rows(ingested.rows_read, 0)
+        checked = self._check(table, ingested, wanted)
+        bad = checked.bad if checked else {}
+        self._note_labels(table, bad, ingested.columns)
+        usable = table.num_rows - len(bad)
+        if self.problems.total and not (usable and self.bad_rows == "drop"):
+            raise self._bad_rows(ingested.rows_read, usable)
         hashes = np.concatenate(ingested.hashes)
-        if checked and checked.bad:
-            hashes = np.delete(hashes, list(checked.bad))
-            table = self._without(table, checked.bad, ingested.columns, data)
-            self._stop_if_bad(ingested.rows_read, table.num_rows)
+        if bad:
+            good = np.ones(table.num_rows, bool)
+            good[list(bad)] = False
+            hashes, table = hashes[good], _rewrite(table, good, data)
         counts = {
             "rows_read": ingested.rows_read,
             "used": table.num_rows,
@@ -225,24 +231,26 @@ class _Preparation:
             "task": checked.task.to_dict() if checked else None,
             "task_reason": checked.reason if checked else "",
             "counts": counts,
-            "rejected": self.problems.to_dicts(),
+            "rejected": [problem.to_dict() for problem in self.problems.in_order(self._paths())],
         }
         atomic_write_json(folder / META_FILE, meta)
 
     def _check(
-        self, table: pa.Table, columns: Columns, wanted: TaskKind | Task | None
+        self, table: pa.Table, ingested: Ingested, wanted: TaskKind | Task | None
     ) -> CheckedLabels | None:
-        if not columns.labels:
+        if not ingested.columns.labels:
             return None
         try:
-            return check_labels(table, columns, wanted)
-        except (ColumnError, ConfigError):
-            if self.reading.need_labels or self.reading.labels or wanted:
-                raise
-            return None  # a column with the name of a label that holds none, where none is needed
+            return check_labels(table, ingested.columns, wanted)
+        except (ColumnError, ConfigError) as error:
+            if not (self.reading.need_labels or self.reading.labels or wanted):
+                return None  # a column with the name of a label that holds none, where none is needed
+            if self.problems.total and self.bad_rows == "error":
+                raise self._bad_rows(ingested.rows_read, table.num_rows) from error
+            raise
 
-    def _without(self, table: pa.Table, bad: dict[int, str], columns: Columns, data: Path) -> pa.Table:
-        """Note the rows with bad labels, and write the data without them."""
+    def _note_labels(self, table: pa.Table, bad: dict[int, str], columns: Columns) -> None:
+        """Count the rows with bad labels."""
         for row in sorted(bad):
             values = [table.column(name)[row].as_py() for name in columns.labels]
             path = self.files[table.column(FILE)[row].as_py()].path
@@ -254,23 +262,19 @@ class _Preparation:
                 ", ".join(values),
             )
             self.problems.add(problem, kind="label")
-        self._stop_if_bad(table.num_rows + self.problems.total - len(bad), table.num_rows - len(bad))
-        good = np.ones(table.num_rows, bool)
-        good[list(bad)] = False
-        return _rewrite(table, good, data)
 
-    def _stop_if_bad(self, rows_read: int, usable: int) -> None:
-        """Raise if there are bad rows and none is allowed, or if no row is left."""
+    def _paths(self) -> list[str]:
+        return [str(file.path) for file in self.files]
+
+    def _bad_rows(self, rows_read: int, usable: int) -> RowError:
         problems = self.problems
-        if not problems.total or (usable and self.bad_rows == "drop"):
-            return
-        raise RowError(
+        return RowError(
             f"{self.source}: {problems.total:,} of {rows_read:,} rows cannot be used ({problems.summary()}).",
             expected="standard residues (and U O B Z X J) in the sequence, and a label that fits the task",
             fix="mend the rows named above, or leave them out with --bad-rows drop"
             if usable
             else "mend the rows named above; no usable row is left",
-            problems=problems.listed,
+            problems=problems.in_order(self._paths()),
         )
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from profactory.errors import Problem, shorten
 
@@ -28,7 +27,7 @@ class Problems:
         self.kinds: Counter[str] = Counter()
 
     def add(self, problem: Problem, *, kind: str) -> None:
-        """Count a problem under a kind (``unreadable row``, ``sequence``, ``label``, ``split``)."""
+        """Count a problem under a kind (``unreadable``, ``sequence``, ``label``, ``split``)."""
         self.total += 1
         self.kinds[kind] += 1
         if len(self.listed) < self.kept:
@@ -41,9 +40,10 @@ class Problems:
             self.add(problem, kind=kind)
 
     def summary(self) -> str:
-        """Return the numbers by kind, such as ``3 by their sequence, 1 by its label``."""
-        return ", ".join(f"{number:,} for the {kind}" for kind, number in self.kinds.most_common())
+        """Return the numbers by kind, such as ``sequence: 3, label: 1``."""
+        return ", ".join(f"{kind}: {number:,}" for kind, number in self.kinds.most_common())
 
-    def to_dicts(self) -> list[dict[str, Any]]:
-        """Return the listed problems as dictionaries, for JSON."""
-        return [problem.to_dict() for problem in self.listed]
+    def in_order(self, files: Sequence[str]) -> list[Problem]:
+        """Return the listed problems as they stand in the files."""
+        place = {file: index for index, file in enumerate(files)}
+        return sorted(self.listed, key=lambda problem: (place.get(problem.file, -1), problem.line or 0))

@@ -294,7 +294,7 @@ class _RecordReader:
 
 def _nul_problem(names: list[str], row: list[str], path: str, line: int) -> Problem:
     column = next(name for name, cell in zip(names, row, strict=True) if "\0" in cell)
-    value = row[names.index(column)].replace("\0", "\\0")
+    value = row[names.index(column)]
     return Problem("the cell holds a NUL byte", file=path, line=line, column=column, value=value)
 
 

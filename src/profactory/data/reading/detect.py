@@ -80,7 +80,11 @@ def missing_file(path: Path) -> ReadError:
     """Return the error for a file that does not exist, with the nearest names in its folder."""
     folder = path.parent
     if not folder.is_dir():
-        return ReadError(f"{path}: no such file; there is no folder {folder}.", fix="check the path")
+        return ReadError(
+            f"{path}: no such file; there is no folder {folder}.",
+            expected="the path of an existing file",
+            fix="check the path",
+        )
     names = [entry.name for entry in folder.iterdir()]
     near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.6)
     fix = f"did you mean {' or '.join(str(folder / name) for name in near)}?" if near else "check the path"
@@ -198,4 +202,4 @@ def _text_format(head: bytes, path: Path) -> str:
 def _looks_binary(head: bytes) -> bool:
     """Tell binary data by control characters that no text holds, or by many NUL bytes."""
     controls = len(head) - len(head.translate(None, _CONTROL))
-    return controls > 0.01 * len(head) or head.count(0) > 0.1 * len(head)
+    return controls > max(4, len(head) // 100) or head.count(0) > max(4, len(head) // 10)

@@ -106,7 +106,9 @@ def check_header(
         raise ReadError(
             f"{path}: {len(problems)} of {len(names)} column names cannot be used.",
             expected="a name for each column, each used once, without white space around it",
-            fix="rename the columns in the first line; pandas writes no blank first name with `index=False`",
+            fix="write the table without its index: to_csv(…, index=False)"
+            if len(problems) == 1 and not names[0].strip()
+            else "rename the columns in the first line",
             problems=problems,
         )
     return list(names)
