@@ -1,0 +1,236 @@
+"""The public functions. The command line and the page call these and nothing below them.
+
+Importing this module is cheap; what needs torch is imported when a function is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from profactory.config import TrainConfig
+from profactory.errors import NotARunError
+from profactory.files import read_json
+from profactory.runs import Run
+
+if TYPE_CHECKING:
+    from profactory.data.checking import DataReport
+    from profactory.inference.predictor import Predictor
+    from profactory.inference.tables import FileReport
+
+__all__ = ["TrainedRun", "check", "evaluate", "load", "predict", "resume", "train"]
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A finished run.
+
+    Parameters
+    ----------
+    path
+        The run directory.
+    """
+
+    path: Path
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What was measured: ``metrics["test"]["mcc"]["value"]``, and ``low``, ``high`` beside it."""
+        metrics: dict[str, Any] = read_json(self.path / "report" / "metrics.json")
+        return metrics
+
+    @property
+    def report(self) -> Path:
+        """The report, a page that needs nothing but a browser."""
+        return self.path / "report" / "report.html"
+
+    def load(self) -> Predictor:
+        """Return the trained model, ready to predict sequences in memory."""
+        return load(self.path)
+
+    def predict(self, source: str | Path | Sequence[str], **options: Any) -> Any:
+        """Predict; see :func:`predict`."""
+        return predict(self.path, source, **options)
+
+
+def train(
+    data: str | Path,
+    *,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    **settings: Any,
+) -> TrainedRun:
+    """Train, evaluate and report.
+
+    Parameters
+    ----------
+    data
+        File, folder with train, validation and test files, or ``bundled:NAME``.
+    out
+        Run directory to make; named after data, model and method under ``runs/`` if not given.
+    overwrite
+        Replace a run at `out`.
+    **settings
+        Fields of :class:`profactory.TrainConfig`.
+
+    Returns
+    -------
+    TrainedRun
+        Its ``metrics``, ``report`` and ``predict``.
+
+    Raises
+    ------
+    ProFactoryError
+        Before any work for whatever cannot be used; see :mod:`profactory.errors`.
+
+    Examples
+    --------
+    >>> import profactory
+    >>> run = profactory.train("bundled:demo-location", epochs=2)  # doctest: +SKIP
+    """
+    from profactory.pipeline.train import start
+
+    return TrainedRun(start(str(data), TrainConfig.build(settings), out=out, overwrite=overwrite).path)
+
+
+def resume(run: str | Path) -> TrainedRun:
+    """Go on with a run that was stopped or killed, from its newest valid checkpoint.
+
+    Raises
+    ------
+    NotARunError
+        There is no run at the path.
+    CheckpointError
+        Data, settings or number of threads changed, so that going on would not be the same run.
+    """
+    from profactory.pipeline.train import go_on
+
+    return TrainedRun(go_on(Run.open(run)).path)
+
+
+def evaluate(
+    run: str | Path,
+    data: str | Path,
+    *,
+    split: str | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    **machine: Any,
+) -> dict[str, Any]:
+    """Measure a trained model on labelled data.
+
+    Parameters
+    ----------
+    run
+        Run directory or its ``model`` folder.
+    data
+        Labelled data in any form that :func:`train` takes.
+    split
+        Use only this part of divided data; all rows if None.
+    out
+        Folder for the report.
+    overwrite
+        Replace what is in `out`.
+    **machine
+        ``device``, ``precision``, ``tokens_per_batch``.
+
+    Returns
+    -------
+    dict
+        As ``report/metrics.json``: ``{"test": {"mcc": {"value", "low", "high"}, …}}``.
+    """
+    from profactory.pipeline.evaluate import evaluate_model
+
+    return evaluate_model(model_path(run), str(data), split=split, out=out, overwrite=overwrite, **machine)
+
+
+def predict(
+    run: str | Path,
+    source: str | Path | Sequence[str],
+    *,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    sequence_column: str | None = None,
+    **machine: Any,
+) -> list[dict[str, Any]] | FileReport:
+    """Predict for a file, or for sequences in memory.
+
+    Parameters
+    ----------
+    run
+        Run directory or its ``model`` folder.
+    source
+        A file (str or Path; `out` is then needed), or a list of sequences.
+    out
+        File to write: ``.csv``, ``.tsv``, ``.parquet`` or ``.jsonl``.
+    overwrite
+        Replace `out`.
+    sequence_column
+        Column with the sequences; found by its name if not given.
+    **machine
+        ``device``, ``precision``, ``tokens_per_batch``.
+
+    Returns
+    -------
+    list of dict or FileReport
+        Sequences: one record each. File: what was written and which rows could not be used.
+    """
+    from profactory.inference.tables import open_request, predict_file
+
+    if not isinstance(source, str | Path):
+        return load(run, **machine).predict(list(source))
+    if out is None:
+        raise NotARunError(
+            "Predictions of a file need a place to go.",
+            fix='out="predictions.csv", or give a list of sequences',
+        )
+    request: dict[str, Any] = {"sequence_column": sequence_column, "overwrite": overwrite}
+    model_path(run)
+    open_request(source, out, **request)  # what can be refused is refused before the model is loaded
+    return predict_file(load(run, **machine), source, out, **request)
+
+
+def load(run: str | Path, **machine: Any) -> Predictor:
+    """Load a trained model.
+
+    Parameters
+    ----------
+    run
+        Run directory or its ``model`` folder.
+    **machine
+        ``device``, ``precision``, ``tokens_per_batch`` of :class:`profactory.inference.predictor.Predictor`.
+    """
+    from profactory.inference.predictor import Predictor
+    from profactory.models.protein_model import ProteinModel
+
+    return Predictor(ProteinModel.load(model_path(run)), **machine)
+
+
+def check(data: str | Path, **options: Any) -> DataReport:
+    """Report on a table without training; see :func:`profactory.data.checking.check`."""
+    from profactory.data.checking import check as check_data
+
+    return check_data(data, **options)
+
+
+def model_path(run: str | Path) -> Path:
+    """Return the model folder of a run, or the path itself if it is one.
+
+    Raises
+    ------
+    NotARunError
+        Neither; an unfinished run is said to be unfinished.
+    """
+    path = Path(run)
+    if (path / "config.json").is_file():
+        return path
+    opened = Run.open(path)
+    if not (opened.model_dir / "config.json").is_file():
+        raise NotARunError(
+            f"The run {path} has no finished model; its state is {opened.status()['state']}.",
+            expected="a finished run",
+            fix=f"profactory resume {path}",
+        )
+    return opened.model_dir

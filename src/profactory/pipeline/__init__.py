@@ -1,0 +1,1 @@
+"""The main jobs from end to end: what the command line, the Python API and the page all call."""

@@ -1,0 +1,213 @@
+"""What is chosen for the user, for this data and this machine, each with its reason.
+
+Whatever the user typed stays; only fields left open are filled in. The rules are plain on purpose:
+they are printed when a run starts and anyone should be able to follow them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import psutil
+import torch
+
+from profactory.config import TrainConfig
+from profactory.errors import ConfigError
+from profactory.models.families import DEFAULT_MAX_LENGTH
+from profactory.models.zoo import ModelSpec
+from profactory.tasks import Task
+
+log = logging.getLogger("profactory")
+
+SMALL_MODEL = 50_000_000  # parameters; larger ones want smaller learning rates
+FEW_SEQUENCES = 2_000
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Settings with nothing left open.
+
+    Parameters
+    ----------
+    batch_size, tokens_per_batch
+        One of them is None.
+    reasons
+        Why, by setting; only for what the user left open.
+    """
+
+    method: str
+    device: str
+    precision: str
+    threads: int
+    max_length: int
+    batch_size: int | None
+    tokens_per_batch: int | None
+    learning_rate: float
+    epochs: int
+    patience: int
+    monitor: str
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as JSON-ready values."""
+        return asdict(self)
+
+    def announce(self) -> None:
+        """Tell the user what was chosen and why."""
+        for name, reason in self.reasons.items():
+            value = getattr(self, name)
+            log.info("  %s = %s (%s)", name, value, reason)
+
+
+def choose(config: TrainConfig, task: Task, spec: ModelSpec, *, train_rows: int) -> Choices:
+    """Fill in what the user left open.
+
+    Parameters
+    ----------
+    config
+        What was asked.
+    task, spec
+        The task found in the data and the pre-trained model.
+    train_rows
+        Number of training sequences.
+
+    Raises
+    ------
+    ConfigError
+        If the monitored metric does not exist for the task, or the maximum length is beyond the
+        model's.
+    """
+    reasons: dict[str, str] = {}
+    device = _device(config, reasons)
+    method = _method(config, device, reasons)
+    batch_size, tokens = _batch(config, task, method, train_rows, reasons)
+    epochs, patience = _epochs(config, task, method, reasons)
+    return Choices(
+        method=method,
+        device=device,
+        precision=_precision(config, device, reasons),
+        threads=_threads(config, reasons),
+        max_length=_max_length(config, spec),
+        batch_size=batch_size,
+        tokens_per_batch=tokens,
+        learning_rate=_learning_rate(config, spec, method, reasons),
+        epochs=epochs,
+        patience=patience,
+        monitor=_monitor(config, task, reasons),
+        reasons=reasons,
+    )
+
+
+def _device(config: TrainConfig, reasons: dict[str, str]) -> str:
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if config.device != "auto":
+        if not available[config.device]:
+            raise ConfigError(
+                f"The device {config.device} was asked for and this machine's torch does not see one.",
+                fix="leave --device out, or see `profactory doctor`",
+            )
+        return config.device
+    device = next(name for name in ("cuda", "mps", "cpu") if available[name])
+    reasons["device"] = "no GPU is visible to torch" if device == "cpu" else "torch sees this accelerator"
+    return device
+
+
+def _method(config: TrainConfig, device: str, reasons: dict[str, str]) -> str:
+    if config.method != "auto":
+        return config.method
+    if config.lora_target_modules:
+        reasons["method"] = "lora_target_modules was given"
+        return "lora"
+    if device == "cpu":
+        reasons["method"] = "without a GPU: embeddings are computed once, then a head is trained in seconds"
+        return "freeze"
+    reasons["method"] = "with a GPU: adapts the model at a small part of the memory of full fine-tuning"
+    return "lora"
+
+
+def _batch(
+    config: TrainConfig, task: Task, method: str, train_rows: int, reasons: dict[str, str]
+) -> tuple[int | None, int | None]:
+    if config.batch_size or config.tokens_per_batch:
+        return config.batch_size, config.tokens_per_batch
+    pooled = method == "freeze" and not task.per_residue and config.pooling in ("mean", "max", "cls")
+    if pooled:
+        size = 32 if train_rows < FEW_SEQUENCES else 64
+        reasons["batch_size"] = f"{train_rows:,} training sequences, one vector each"
+        return size, None
+    reasons["tokens_per_batch"] = "batches of like length and equal cost"
+    return None, 8192 if method == "freeze" else 4096
+
+
+def _epochs(config: TrainConfig, task: Task, method: str, reasons: dict[str, str]) -> tuple[int, int]:
+    if method == "freeze":
+        epochs, patience = (40, 6) if task.per_residue else (100, 12)
+    else:
+        epochs, patience = 20, 5
+    if config.epochs is None:
+        reasons["epochs"] = "at most; early stopping ends sooner"
+    if config.patience is None:
+        reasons["patience"] = f"usual for {method}"
+    return (
+        config.epochs if config.epochs is not None else epochs,
+        config.patience if config.patience is not None else patience,
+    )
+
+
+def _learning_rate(config: TrainConfig, spec: ModelSpec, method: str, reasons: dict[str, str]) -> float:
+    if config.learning_rate is not None:
+        return config.learning_rate
+    small = (spec.parameters or SMALL_MODEL) < SMALL_MODEL
+    rates = {"freeze": 1e-3, "lora": 1e-3 if small else 5e-4, "full": 3e-4 if small else 3e-5}
+    reasons["learning_rate"] = f"usual for {method} on a model of this size"
+    return rates[method]
+
+
+def _precision(config: TrainConfig, device: str, reasons: dict[str, str]) -> str:
+    if config.precision == "auto":
+        if device == "cuda":
+            bf16 = torch.cuda.is_bf16_supported()
+            reasons["precision"] = f"the GPU has {'' if bf16 else 'no '}bf16"
+            return "bf16" if bf16 else "fp16"
+        reasons["precision"] = "exact on a processor"
+        return "fp32"
+    if config.precision == "fp16" and device == "cpu":
+        raise ConfigError(
+            "Precision fp16 needs a GPU, and torch sees none.", fix="take --precision bf16 or fp32"
+        )
+    return config.precision
+
+
+def _threads(config: TrainConfig, reasons: dict[str, str]) -> int:
+    if config.threads:
+        return config.threads
+    if "OMP_NUM_THREADS" in os.environ:
+        reasons["threads"] = "OMP_NUM_THREADS"
+        return torch.get_num_threads()
+    allowed = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else None
+    physical = psutil.cpu_count(logical=False) or 1
+    reasons["threads"] = "physical cores that this process may use"
+    return min(physical, allowed or physical)
+
+
+def _max_length(config: TrainConfig, spec: ModelSpec) -> int:
+    limit = spec.max_length or DEFAULT_MAX_LENGTH
+    if config.max_length is None:
+        return limit
+    if config.max_length > limit:
+        raise ConfigError(
+            f"max_length {config.max_length:,} is beyond what {spec.name} can read.",
+            expected=f"at most {limit:,} residues",
+            fix="leave --max-length out, or choose a model with a longer context: `profactory models list`",
+        )
+    return config.max_length
+
+
+def _monitor(config: TrainConfig, task: Task, reasons: dict[str, str]) -> str:
+    if config.monitor is None:
+        reasons["monitor"] = "the task's usual metric"
+        return task.default_monitor
+    return config.monitor

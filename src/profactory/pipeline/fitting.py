@@ -1,0 +1,167 @@
+"""From a prepared job to a trained model: cached embeddings for a frozen backbone, sequences otherwise."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+
+from profactory.evaluation.metrics import compute_metrics
+from profactory.inference.predictor import Predictor
+from profactory.models.protein_model import ProteinModel
+from profactory.models.tuning import parameter_counts
+from profactory.pipeline.preparation import Job
+from profactory.runs import Run
+from profactory.tasks import Task, Values
+from profactory.training.embedding_cache import EmbeddingCache
+from profactory.training.features import Features
+from profactory.training.loop import fit
+from profactory.training.loss_model import FrozenEncoder, LossModel, feature_outputs, loss_of_outputs
+from profactory.training.sources import FeatureSource, SequenceSource
+from profactory.training.state import FitResult, FitSettings
+
+log = logging.getLogger("profactory")
+
+Outputs = Callable[[str], Values]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model with its best weights.
+
+    Parameters
+    ----------
+    outputs
+        Returns the model's outputs on a split, in the order of its rows.
+    result
+        How the training went.
+    """
+
+    model: ProteinModel
+    outputs: Outputs
+    result: FitResult
+
+
+def fit_model(job: Job, model: ProteinModel, run: Run, *, resume: bool) -> Trained:
+    """Train a model on a job's training rows, choosing the best epoch on its validation rows."""
+    trainable, total = parameter_counts(model)
+    if PartialState().is_main_process:
+        log.info(
+            "Parameters: %s of %s are trained (%.2f %%).",
+            f"{trainable:,}",
+            f"{total:,}",
+            100 * trainable / total,
+        )
+    source, outputs = _frozen(job, model) if job.choices.method == "freeze" else _adapted(job, model)
+    truth = job.targets("validation")
+
+    def validate() -> dict[str, float]:
+        predicted = outputs("validation")
+        loss = loss_of_outputs(job.task.kind, predicted, truth)
+        return {**compute_metrics(job.task, truth, predicted), "loss": loss}
+
+    _scale_outputs(model, job.targets("train"))
+    result = fit(LossModel(model), source, validate, run, fit_settings(job), resume=resume)
+    return Trained(model, outputs, result)
+
+
+def _scale_outputs(model: ProteinModel, targets: Values) -> None:
+    """Let a regression start at the mean of the labels and count errors in their standard deviation."""
+    if model.task.is_classification:
+        return
+    columns = targets.values.reshape(-1, model.task.n_outputs)
+    mean, spread = np.nanmean(columns, axis=0), np.nanstd(columns, axis=0)
+    model.scale_outputs(
+        torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(spread.astype(np.float32))
+    )
+
+
+def fit_settings(job: Job) -> FitSettings:
+    """Return the loop's settings for a job."""
+    config, choices = job.config, job.choices
+    warmup = config.warmup_ratio if config.warmup_steps is None else float(config.warmup_steps)
+    return FitSettings(
+        epochs=choices.epochs,
+        learning_rate=choices.learning_rate,
+        optimizer=config.optimizer,
+        weight_decay=config.weight_decay,
+        schedule=config.schedule,
+        warmup=warmup,
+        gradient_accumulation=config.gradient_accumulation_steps,
+        max_grad_norm=config.max_grad_norm,
+        monitor=choices.monitor,
+        mode=job.task.mode_of(choices.monitor),
+        patience=choices.patience,
+        eval_steps=config.eval_steps,
+        save_steps=config.save_steps,
+        save_minutes=config.save_minutes,
+        keep_checkpoints=config.keep_checkpoints,
+        # The backbone's precision is settled when its embeddings are computed; the head is exact.
+        precision="fp32" if choices.method == "freeze" else choices.precision,
+        device=choices.device,
+        seed=config.seed,
+    )
+
+
+def _limits(job: Job) -> dict[str, Any]:
+    return {
+        "tokens": job.choices.tokens_per_batch,
+        "batch_size": job.choices.batch_size,
+        "seed": job.config.seed,
+        "lines": job.dataset.lines[job.rows("train")],
+    }
+
+
+def _frozen(job: Job, model: ProteinModel) -> tuple[FeatureSource, Outputs]:
+    features = embeddings(job, model)
+    targets = job.targets("train")
+    source = FeatureSource(features, job.rows("train"), job.task.kind, targets, **_limits(job))
+
+    def outputs(split: str) -> Values:
+        return feature_outputs(model, features, job.rows(split))
+
+    return source, outputs
+
+
+def embeddings(job: Job, model: ProteinModel) -> Features:
+    """Return the embeddings of every row of the data set, from the cache if they are there."""
+    encoder = FrozenEncoder(model, device=job.choices.device, precision=job.choices.precision)
+    sequences = [str(s) for s in job.dataset.sequences.to_pylist()]
+    with PartialState().main_process_first():
+        return EmbeddingCache().get(encoder, sequences)
+
+
+def _adapted(job: Job, model: ProteinModel) -> tuple[SequenceSource, Outputs]:
+    source = SequenceSource(
+        model.backbone,
+        job.sequences("train"),
+        job.task.kind,
+        job.targets("train"),
+        max_length=job.choices.max_length,
+        **_limits(job),
+    )
+
+    def outputs(split: str) -> Values:
+        predictor = Predictor(model, device=job.choices.device, precision=job.choices.precision)
+        return _shared(predictor, job.sequences(split), job.task)
+
+    return source, outputs
+
+
+def _shared(predictor: Predictor, sequences: list[str], task: Task) -> Values:
+    """Predict every sequence in exactly one of the processes; every process gets all outputs."""
+    state = PartialState()
+    if state.num_processes == 1:
+        return predictor.predict_outputs(sequences)
+    from accelerate.utils import gather_object
+
+    mine = predictor.predict_outputs(sequences[state.process_index :: state.num_processes])
+    parts = gather_object([[mine[i] for i in range(len(mine))]])
+    world = state.num_processes
+    blocks = [parts[i % world][i // world] for i in range(len(sequences))]
+    return Values.concat(blocks, per_residue=task.kind.per_residue)

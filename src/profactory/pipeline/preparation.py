@@ -1,0 +1,167 @@
+"""Everything that can be refused is refused here: before a model is loaded, before a file is written."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from profactory.config import TrainConfig
+from profactory.data.dataset import Dataset
+from profactory.data.prepare import Prepared, prepare_dataset
+from profactory.data.splitting import assign_splits
+from profactory.errors import ConfigError, SplitError
+from profactory.evaluation.metrics import known_metrics
+from profactory.files import sha256_bytes
+from profactory.models.families import FAMILIES
+from profactory.models.zoo import ModelSpec, resolve
+from profactory.pipeline.choices import Choices, choose
+from profactory.tasks import Task, Values
+from profactory.training.sources import truncated
+
+log = logging.getLogger("profactory")
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training run that can start: data read, task known, rows divided, settings complete.
+
+    Parameters
+    ----------
+    splits
+        For every row of the data set: train, validation, test or the empty text; shape ``(n,)``.
+    split_note
+        How the rows came to be divided so, for the user.
+    """
+
+    source: str
+    config: TrainConfig
+    prepared: Prepared
+    task: Task
+    spec: ModelSpec
+    splits: NDArray[Any]
+    split_note: str
+    choices: Choices
+
+    @property
+    def dataset(self) -> Dataset:
+        """The validated table."""
+        return self.prepared.dataset
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """Return the indices of a split's rows."""
+        return np.flatnonzero(self.splits == split)
+
+    def sequences(self, split: str) -> list[str]:
+        """Return a split's sequences, in the order of its rows."""
+        return [str(s) for s in self.dataset.sequences.take(self.rows(split)).to_pylist()]
+
+    def targets(self, split: str) -> Values:
+        """Return a split's labels as arrays, cut to the residues that the model reads."""
+        rows = self.rows(split)
+        lengths = self.dataset.lengths[rows]
+        encoded = self.task.encode(self.dataset.label_cells(rows), lengths.tolist())
+        return truncated(encoded, np.minimum(lengths, self.choices.max_length).astype(np.int64))
+
+    def describe_data(self) -> dict[str, Any]:
+        """Return ``data.json``: what the run was trained on."""
+        return {
+            "source": self.source,
+            "files": self.dataset.sources,
+            "content_sha256": self.dataset.content_hash,
+            "columns": self.dataset.columns.to_dict(),
+            "counts": self.prepared.counts,
+            "task": self.task.to_dict(),
+            "task_reason": self.prepared.task_reason,
+            "splits": {name: int((self.splits == name).sum()) for name in SPLITS},
+            "split_note": self.split_note,
+            "splits_sha256": sha256_bytes("\n".join(self.splits.tolist()).encode()),
+            "truncated": int((self.dataset.lengths > self.choices.max_length).sum()),
+        }
+
+
+def prepare_job(source: str, config: TrainConfig) -> Job:
+    """Read and check everything that a run needs.
+
+    Raises
+    ------
+    ProFactoryError
+        For unusable data, an unknown model, or options that do not go together.
+    """
+    spec = resolve(config.model, revision=config.revision)
+    prepared = prepare_dataset(
+        source,
+        sequence_column=config.sequence_column,
+        label_column=config.label_column,
+        split_column=config.split_column,
+        task=config.task,
+        bad_rows=config.bad_rows,
+        limit=config.limit,
+        sample=config.sample,
+        seed=config.seed,
+    )
+    task = prepared.task
+    if task is None:
+        raise ConfigError(
+            "The data have no labels.",
+            fix="name their column with --label-column; see `profactory check DATA`",
+        )
+    _check_combination(config, task, spec)
+    splits, note = divide(prepared.dataset, task, config)
+    choices = choose(config, task, spec, train_rows=int((splits == "train").sum()))
+    _check_monitor(choices.monitor, task)
+    return Job(source, config, prepared, task, spec, splits, note, choices)
+
+
+def divide(dataset: Dataset, task: Task, config: TrainConfig) -> tuple[NDArray[Any], str]:
+    """Assign every row to train, validation or test.
+
+    Splits given in the data are kept. A missing validation set is cut off the training set (never
+    copied from it), a missing test set is said to be missing.
+    """
+    result = assign_splits(
+        dataset,
+        task,
+        method=config.split,
+        ratios=config.split_ratios,
+        seed=config.seed,
+        identity=config.split_identity,
+    )
+    counts = {name: int((result.splits == name).sum()) for name in SPLITS}
+    for name in ("train", "validation"):
+        if not counts[name]:
+            raise SplitError(
+                f"No row is in the {name} split.",
+                expected="rows to train on and others to choose the best epoch by",
+                fix="leave out the split column with --split stratified, or add rows",
+            )
+    return result.splits, result.note
+
+
+def _check_combination(config: TrainConfig, task: Task, spec: ModelSpec) -> None:
+    """Refuse what cannot work together, all of it at once and before the model is loaded."""
+    problems = []
+    if task.per_residue and "pooling" in config.model_fields_set:
+        problems.append(
+            f"pooling {config.pooling} has no meaning for {task.kind}: every residue has its own output"
+        )
+    family = FAMILIES.get(spec.family)
+    if config.pooling == "cls" and family and not family.has_cls and not task.per_residue:
+        problems.append(f"pooling cls needs a model with a CLS token and {spec.name} has none; take mean")
+    if problems:
+        raise ConfigError("; ".join(problems) + ".", fix="see `profactory train --help`")
+
+
+def _check_monitor(monitor: str, task: Task) -> None:
+    known = ["loss", *known_metrics(task)]
+    if monitor not in known:
+        raise ConfigError(
+            f"The monitor {monitor!r} is no metric of {task.kind}.",
+            expected=f"one of {', '.join(known)}",
+            fix="choose another --monitor",
+        )

@@ -1,0 +1,144 @@
+"""What a finished training leaves behind: the model, its measurements, the report."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+from accelerate import PartialState
+
+from profactory import __version__
+from profactory.evaluation.baselines import Baselines, fit_baselines
+from profactory.evaluation.report import EvaluatedSplit, write_report
+from profactory.pipeline.fitting import Trained
+from profactory.pipeline.preparation import Job
+from profactory.runs import Run
+from profactory.tasks import Task, TaskKind, Values
+
+log = logging.getLogger("profactory")
+
+THRESHOLDS = np.arange(0.05, 0.96, 0.05)
+
+
+def report_run(job: Job, trained: Trained, run: Run) -> None:
+    """Save the model, measure it on validation and test rows, write the report."""
+    names = [name for name in ("validation", "test") if len(job.rows(name))]
+    outputs = {name: trained.outputs(name) for name in names}  # all processes take part
+    if not PartialState().is_main_process:
+        return
+    run.set_status("evaluating")
+    task = settle_threshold(job.task, job.targets("validation"), outputs["validation"])
+    trained.model.task = task
+    trained.model.save(run.model_dir, provenance=_provenance(job))
+    baselines = _fit_baselines(job, task)
+    report = write_report(
+        run.report_dir,
+        task=task,
+        splits={name: _evaluated(job, name, outputs[name], baselines) for name in names},
+        baseline_notes=baselines.notes,
+        history=list(run.events()),
+        run_info=_run_info(job, trained, run),
+        data_info=_data_info(job),
+        warnings=_warnings(job, names),
+        seed=job.config.seed,
+    )
+    main = report.metrics[report.metrics["main_split"]]
+    numbers = {name: entry["value"] for name, entry in main.items() if entry["value"] is not None}
+    run.emit("finished", split=report.metrics["main_split"], metrics=numbers)
+    run.set_status("finished", metrics=numbers, eta_seconds=None)
+    if report.metrics["comparison"]:
+        log.info("%s", report.metrics["comparison"]["sentence"])
+
+
+def settle_threshold(task: Task, targets: Values, outputs: Values) -> Task:
+    """Choose the probability from which a class of a multi-label task is predicted.
+
+    0.5 would predict hardly any rare class. The threshold with the best micro-averaged F1 on the
+    validation rows is kept with the model; other tasks have none.
+    """
+    if task.kind is not TaskKind.MULTI_LABEL:
+        return task
+    truth = targets.values > 0.5
+    scores = []
+    for threshold in THRESHOLDS:
+        predicted = outputs.values >= threshold
+        hits = float((truth & predicted).sum())
+        scores.append(2 * hits / max(1.0, float(truth.sum() + predicted.sum())))
+    best = round(float(THRESHOLDS[int(np.argmax(scores))]), 2)
+    log.info("Classes are predicted from probability %.2f on (best F1 on the validation rows).", best)
+    return task.with_threshold(best)
+
+
+def _fit_baselines(job: Job, task: Task) -> Baselines:
+    return fit_baselines(
+        task,
+        job.sequences("train"),
+        job.targets("train"),
+        validation=(job.sequences("validation"), job.targets("validation")),
+        seed=job.config.seed,
+    )
+
+
+def _evaluated(job: Job, split: str, outputs: Values, baselines: Baselines) -> EvaluatedSplit:
+    return EvaluatedSplit(
+        targets=job.targets(split),
+        outputs=outputs,
+        table=job.dataset.select(job.rows(split)).table,
+        baselines=baselines.predict(job.sequences(split), outputs),
+    )
+
+
+def _provenance(job: Job) -> dict[str, Any]:
+    """Return what is written into the model about where it comes from."""
+    return {
+        "profactory": __version__,
+        "data_sha256": job.dataset.content_hash,
+        "source": job.source,
+        "splits": job.describe_data()["splits"],
+        "seed": job.config.seed,
+    }
+
+
+def _run_info(job: Job, trained: Trained, run: Run) -> dict[str, Any]:
+    result, choices = trained.result, job.choices
+    settings = {k: v for k, v in choices.to_dict().items() if k != "reasons" and v is not None}
+    return {
+        "title": run.path.name,
+        "subtitle": f"{job.spec.name}, {choices.method}, {job.task.kind}",
+        "model": job.spec.name,
+        "optimizer steps": result.steps,
+        "epochs": result.epochs,
+        "best epoch": result.best.epoch if result.best else None,
+        "stopped early": result.stopped_early,
+        "seconds of training": round(result.seconds, 1),
+        "settings": {**settings, "pooling": None if job.task.per_residue else job.config.pooling},
+    }
+
+
+def _data_info(job: Job) -> dict[str, Any]:
+    data = job.describe_data()
+    return {
+        "source": job.source,
+        "task": f"{job.task.kind} ({job.prepared.task_reason})",
+        "split": job.split_note,
+        **{f"{name} rows": count for name, count in data["splits"].items()},
+        "SHA-256 of the rows": job.dataset.content_hash,
+        "truncated sequences": data["truncated"],
+    }
+
+
+def _warnings(job: Job, measured: list[str]) -> list[str]:
+    """Return what a reader must know before believing the numbers."""
+    found = []
+    if "test" not in measured:
+        found.append(
+            "There is no test set: the numbers are those of the validation rows, by which the best epoch was"
+            " chosen, and too good."
+        )
+    truncated = int((job.dataset.lengths > job.choices.max_length).sum())
+    if truncated:
+        found.append(f"{truncated:,} sequences were cut to their first {job.choices.max_length:,} residues.")
+    if job.prepared.rejected:
+        found.append(f"{job.prepared.counts['rejected']:,} rows could not be used and were left out.")
+    return found

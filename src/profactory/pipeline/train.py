@@ -1,0 +1,169 @@
+"""A training run from end to end: prepare, train, evaluate, report; and going on with one."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+
+from profactory.config import TrainConfig
+from profactory.errors import CheckpointError, ProFactoryError, StoppedError
+from profactory.files import atomic_write_json, read_json
+from profactory.models.protein_model import ProteinModel
+from profactory.pipeline.fitting import fit_model
+from profactory.pipeline.preparation import Job, prepare_job
+from profactory.pipeline.reporting import report_run
+from profactory.runs import Run, new_run_path
+
+log = logging.getLogger("profactory")
+
+RUNS_FOLDER = "runs"
+
+
+def start(source: str, config: TrainConfig, *, out: str | Path | None = None, overwrite: bool = False) -> Run:
+    """Make a run and carry it through.
+
+    Raises
+    ------
+    ProFactoryError
+        Whatever cannot be used is refused before the run directory is made.
+    """
+    if out is not None:
+        Run.check_free(out, overwrite=overwrite)
+    state = PartialState(cpu=config.device == "cpu")
+    with state.main_process_first():  # the others find the validated data set in the cache
+        job = prepare_job(source, config)
+    run = _make_run(job, out, overwrite) if state.is_main_process else None
+    run = Run(Path(_from_main(str(run.path) if run else "")))
+    return _carry_out(job, run, resume=False)
+
+
+def go_on(run: Run) -> Run:
+    """Go on with a run from its newest valid checkpoint, or finish what comes after training.
+
+    Raises
+    ------
+    CheckpointError
+        The data or the settings are not those that the run began with.
+    """
+    settings = run.config()
+    source = str(settings.pop("data"))
+    config = TrainConfig.build(settings)
+    if run.status()["state"] == "finished":
+        log.info("The run %s is finished already.", run.path)
+        return run
+    with PartialState(cpu=config.device == "cpu").main_process_first():
+        job = prepare_job(source, config)
+    _check_same_data(job, run)
+    return _carry_out(job, run, resume=True)
+
+
+def _make_run(job: Job, out: str | Path | None, overwrite: bool) -> Run:
+    path = Path(out) if out else new_run_path(RUNS_FOLDER, job.source, job.config.model, job.choices.method)
+    # Absolute, so that the run can be resumed from any folder.
+    source = job.source if job.source.startswith("bundled:") else str(Path(job.source).absolute())
+    asked = {"data": source, **job.config.model_dump(mode="json", exclude_unset=True)}
+    return Run.create(path, asked, overwrite=overwrite)
+
+
+def _from_main(value: str) -> str:
+    """Return the main process's value on every process."""
+    box = [value]
+    if PartialState().num_processes > 1:
+        broadcast_object_list(box)
+    return box[0]
+
+
+def _check_same_data(job: Job, run: Run) -> None:
+    """Refuse to mix two data sets in one run."""
+    noted = run.path / "data.json"
+    if not noted.is_file():
+        return  # stopped before anything was done: there is nothing to mix with
+    before, now = read_json(noted), job.describe_data()
+    changed = [key for key in ("content_sha256", "splits_sha256", "task") if before.get(key) != now[key]]
+    if changed:
+        names = {"content_sha256": "the data", "splits_sha256": "the split", "task": "the labels"}
+        what = ", ".join(names[key] for key in changed).capitalize()
+        digest = str(before.get("content_sha256", ""))[:12]
+        raise CheckpointError(
+            f"{what} changed since the run {run.path.name} began.",
+            expected=f"{job.source} as it was (SHA-256 of the rows: {digest}…)",
+            fix="restore the file, or start a new run",
+        )
+
+
+def _carry_out(job: Job, run: Run, *, resume: bool) -> Run:
+    torch.set_num_threads(job.choices.threads)
+    with _held(run):
+        _announce(job, run)
+        model = ProteinModel.build(
+            job.spec,
+            job.task,
+            method=job.choices.method,
+            pooling=None if job.task.per_residue else job.config.pooling,
+            max_length=job.choices.max_length,
+            dropout=job.config.dropout,
+            head_hidden=job.config.head_hidden,
+            lora_rank=job.config.lora_rank,
+            lora_alpha=job.config.lora_alpha,
+            lora_dropout=job.config.lora_dropout,
+            target_modules=job.config.lora_target_modules,
+            trust_remote_code=job.config.trust_remote_code,
+            seed=job.config.seed,
+        )
+        trained = fit_model(job, model, run, resume=resume)
+        report_run(job, trained, run)
+    return run
+
+
+@contextlib.contextmanager
+def _held(run: Run) -> Iterator[None]:
+    """Hold the run's lock and log; put how it ended into its status."""
+    if not PartialState().is_main_process:
+        yield
+        return
+    with run.lock(), run.logged():
+        try:
+            yield
+        except StoppedError as error:
+            run.set_status("stopped", signal=error.signal)
+            raise
+        except KeyboardInterrupt:
+            run.set_status("stopped")
+            raise
+        except ProFactoryError as error:
+            run.set_status("failed", error=error.to_dict())
+            raise
+        except Exception as error:
+            run.set_status("failed", error={"error": type(error).__name__, "found": str(error)})
+            raise
+
+
+def _announce(job: Job, run: Run) -> None:
+    """Say what will be done and why, and note what it is done on."""
+    if not PartialState().is_main_process:
+        return
+    run.set_status(
+        "preparing", task=str(job.task.kind), model=job.spec.name, method=job.choices.method, data=job.source
+    )
+    atomic_write_json(run.path / "data.json", {**job.describe_data(), "choices": job.choices.to_dict()})
+    counts = ", ".join(
+        f"{int((job.splits == name).sum()):,} {name}" for name in ("train", "validation", "test")
+    )
+    log.info("Run %s", run.path)
+    log.info("Data: %s (%s)", counts, job.split_note)
+    log.info("Task: %s (%s)", job.task.kind, job.prepared.task_reason)
+    log.info("Model: %s. Chosen for this data and machine:", job.spec.name)
+    job.choices.announce()
+    truncated = int((job.dataset.lengths > job.choices.max_length).sum())
+    if truncated:
+        log.warning(
+            "%s sequences are longer than %s residues; only their beginning is read.",
+            f"{truncated:,}",
+            f"{job.choices.max_length:,}",
+        )

@@ -1,0 +1,265 @@
+"""The main job for every task: a table in, a model, a report and predictions out."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, mean_squared_error, roc_auc_score
+
+import profactory
+from profactory.errors import (
+    CheckpointError,
+    ColumnError,
+    ConfigError,
+    ProFactoryError,
+    RowError,
+    RunExistsError,
+)
+from tests.support.models import tiny_esm
+from tests.support.tables import read_rows, write_table
+
+TASKS = (
+    "single_label_classification",
+    "multi_label_classification",
+    "regression",
+    "residue_classification",
+    "residue_regression",
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_esm(tmp_path_factory.mktemp("tiny"))
+
+
+def train(table: Path, model: Path, out: Path, **settings: Any) -> profactory.TrainedRun:
+    settings = {"epochs": 3, "method": "freeze", **settings}
+    return profactory.train(table, model=str(model), out=out, **settings)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_reported_numbers_are_scikit_learns_on_the_written_predictions(
+    task: str, model: Path, tmp_path: Path
+) -> None:
+    table = write_table(tmp_path / "table.csv", task)
+    run = train(table, model, tmp_path / "run")
+    rows = read_rows(tmp_path / "run" / "report" / "predictions_test.csv")
+    wanted = [row for row in read_rows(table) if row["split"] == "test"]
+    assert [(r["id"], r["note"], r["label"]) for r in rows] == [
+        (r["id"], r["note"], r["label"]) for r in wanted
+    ]
+    for name, expected in expected_metrics(task, rows).items():
+        assert run.metrics["test"][name]["value"] == pytest.approx(expected, abs=1e-6), name
+    assert set(run.metrics["baselines"]) == {"majority", "composition"}
+
+
+def expected_metrics(task: str, rows: list[dict[str, str]]) -> dict[str, float]:
+    """Work the metrics out from the text of a prediction file."""
+    truth, predicted = [r["label"] for r in rows], [r["prediction"] for r in rows]
+    if task == "single_label_classification":
+        return {
+            "accuracy": accuracy_score(truth, predicted),
+            "f1_macro": f1_score(truth, predicted, average="macro"),
+            "mcc": matthews_corrcoef(truth, predicted),
+        }
+    if task == "multi_label_classification":
+        names = sorted(
+            name.removeprefix("probability_") for name in rows[0] if name.startswith("probability_")
+        )
+        scores = np.array([[float(r[f"probability_{n}"]) for n in names] for r in rows])
+        targets = np.array([[n in r["label"].split(",") for n in names] for r in rows])
+        guesses = np.array([[n in r["prediction"].split(",") for n in names] for r in rows])
+        assert scores.min() >= 0
+        assert scores.max() <= 1
+        return {"f1_micro": f1_score(targets, guesses, average="micro")}
+    if task == "regression":
+        numbers = [[float(x) for x in column] for column in (truth, predicted)]
+        return {
+            "rmse": math.sqrt(mean_squared_error(*numbers)),
+            "spearman": spearmanr(*numbers).statistic,
+        }
+    if task == "residue_classification":
+        assert [len(p) for p in predicted] == [len(r["sequence"]) for r in rows]
+        letters = ["".join(column) for column in (truth, predicted)]
+        scores = [float(x) for r in rows for x in r["probability_N"].split(",")]
+        flags = [letter == "N" for letter in letters[0]]
+        return {
+            "accuracy": accuracy_score(list(letters[0]), list(letters[1])),
+            "mcc": matthews_corrcoef(list(letters[0]), list(letters[1])),
+            "auroc": roc_auc_score(flags, scores),
+        }
+    per_residue = [[float(x) for cell in truth for x in cell.split()]]
+    per_residue += [[float(x) for cell in predicted for x in cell.split(",")]]
+    return {"mse": mean_squared_error(*per_residue), "spearman": spearmanr(*per_residue).statistic}
+
+
+def test_residue_labels_sit_on_their_own_residue(model: Path, tmp_path: Path) -> None:
+    """A2: whether a residue is K, R, D or E follows from the residue alone; shifted by one it is noise."""
+    table = write_table(tmp_path / "table.csv", "residue_classification", rows=160)
+    run = train(table, model, tmp_path / "run", epochs=40, learning_rate=1e-2)
+    assert run.metrics["test"]["auroc"]["value"] > 0.999
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_adapting_methods_learn_save_and_predict_the_same(method: str, model: Path, tmp_path: Path) -> None:
+    table = write_table(tmp_path / "table.csv", "regression")
+    run = train(table, model, tmp_path / "run", method=method, pooling="light-attention", learning_rate=3e-3)
+    written = read_rows(run.path / "report" / "predictions_test.csv")
+    again = run.predict([row["sequence"] for row in written])
+    np.testing.assert_allclose(
+        [record["prediction"] for record in again], [float(row["prediction"]) for row in written], atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max", "cls", "attention", "light-attention"])
+def test_every_pooling_runs_and_predicts_row_by_row_what_it_predicted_in_batches(
+    pooling: str, model: Path, tmp_path: Path
+) -> None:
+    table = write_table(tmp_path / "table.csv", "single_label_classification", rows=64)
+    run = train(table, model, tmp_path / "run", pooling=pooling, epochs=2)
+    rows = read_rows(run.path / "report" / "predictions_test.csv")
+    predictor = run.load()
+    for row in rows:
+        (alone,) = predictor.predict([row["sequence"]])
+        assert alone["probability_few"] == pytest.approx(float(row["probability_few"]), abs=1e-5)
+
+
+def test_predictions_keep_order_and_columns_and_name_bad_rows(model: Path, tmp_path: Path) -> None:
+    run = train(write_table(tmp_path / "t.csv", "regression"), model, tmp_path / "run")
+    new = tmp_path / "new.csv"
+    new.write_text('name,sequence,comment\nb,MKTAYIAK,"x, y"\nbad,MK1T,z\na,ACDEFGHIKL,\n')
+    run.predict(new, out=tmp_path / "out.csv")
+    rows = read_rows(tmp_path / "out.csv")
+    assert [(r["name"], r["comment"]) for r in rows] == [("b", "x, y"), ("bad", "z"), ("a", "")]
+    assert [bool(r["prediction"]) for r in rows] == [True, False, True]
+    assert "1" in rows[1]["error"]
+
+
+def test_one_seed_is_one_result_and_another_seed_another(model: Path, tmp_path: Path) -> None:
+    """A9: the seed is used."""
+    table = write_table(tmp_path / "t.csv", "single_label_classification", split=False)
+    files = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run = train(table, model, tmp_path / name, seed=seed)
+        files.append((run.path / "model" / "head.safetensors").read_bytes())
+    assert files[0] == files[1]
+    assert files[0] != files[2]
+
+
+def test_regression_is_predicted_in_the_units_of_the_table(model: Path, tmp_path: Path) -> None:
+    """A8: labels around 10 give predictions around 10, even before much was learnt."""
+    run = train(write_table(tmp_path / "t.csv", "regression"), model, tmp_path / "run", epochs=1)
+    values = [float(r["prediction"]) for r in read_rows(run.path / "report" / "predictions_test.csv")]
+    assert 9 < np.mean(values) < 13
+
+
+def test_frozen_embeddings_are_computed_once(model: Path, tmp_path: Path, caplog: Any) -> None:
+    table = write_table(tmp_path / "t.csv", "regression")
+    train(table, model, tmp_path / "a", seed=1)
+    from profactory.models.backbone import Backbone
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("the backbone was run again")
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(Backbone, "forward", refuse)
+    try:
+        train(table, model, tmp_path / "b", seed=2)
+    finally:
+        patch.undo()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"label_column": ["tm"]}, ColumnError, "tm"),
+        ({"model": "esm2-9m"}, ProFactoryError, "esm2-8m"),
+        ({"monitor": "f1_maxx"}, ConfigError, "monitor"),
+        ({"max_length": 10**6}, ConfigError, "max_length"),
+        ({"method": "lora", "lora_target_modules": ["nothing"]}, ConfigError, "nothing"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_written(
+    change: dict[str, Any], error: type[Exception], words: str, model: Path, tmp_path: Path
+) -> None:
+    table = write_table(tmp_path / "t.csv", "single_label_classification")
+    with pytest.raises(error, match=words):
+        profactory.train(table, out=tmp_path / "run", **{"model": str(model), **change})
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_pooling_of_a_residue_task_is_refused(model: Path, tmp_path: Path) -> None:
+    table = write_table(tmp_path / "t.csv", "residue_classification")
+    with pytest.raises(ConfigError, match="pooling"):
+        train(table, model, tmp_path / "run", pooling="cls")
+    assert not (tmp_path / "run").exists()
+
+
+def test_bad_rows_are_all_named_and_nothing_is_written(model: Path, tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    good = "".join(f"ACDEFGHIKL{'MNPQ'[i % 4]},{i}.5\n" for i in range(20))
+    table.write_text("sequence,label\n" + good + "AC1,1.0\nACD,high\n")
+    with pytest.raises(RowError) as caught:
+        train(table, model, tmp_path / "run")
+    assert [problem.line for problem in caught.value.problems] == [22, 23]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_class_seen_only_in_test_is_named(model: Path, tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    rows = [
+        f"ACDEFGHIKL{'MNPQ'[i % 4] * (i // 4 + 1)},{'ab'[i % 2]},{'train' if i < 14 else 'validation'}\n"
+        for i in range(20)
+    ]
+    table.write_text("sequence,label,split\n" + "".join(rows) + "ACDEFG,golgi,test\n")
+    with pytest.raises(ProFactoryError, match="golgi"):
+        train(table, model, tmp_path / "run")
+
+
+def test_a_missing_validation_file_is_never_replaced_by_train(model: Path, tmp_path: Path) -> None:
+    """A11: validation rows are cut off the training rows, none is in both."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write_table(folder / "train.csv", "regression", rows=60, split=False)
+    write_table(folder / "test.csv", "regression", rows=12, seed=1, split=False)
+    run = train(folder, model, tmp_path / "run")
+    validation = {r["sequence"] for r in read_rows(run.path / "report" / "predictions_validation.csv")}
+    counts = profactory.api.read_json(run.path / "data.json")["splits"]
+    assert counts["train"] + counts["validation"] == 60
+    assert 0 < counts["validation"] == len(validation) < 20
+    assert counts["test"] == 12
+
+
+def test_an_existing_run_is_not_overwritten(model: Path, tmp_path: Path) -> None:
+    table = write_table(tmp_path / "t.csv", "regression")
+    run = train(table, model, tmp_path / "run")
+    before = (run.path / "report" / "metrics.json").read_bytes()
+    with pytest.raises(RunExistsError):
+        train(table, model, tmp_path / "run")
+    assert (run.path / "report" / "metrics.json").read_bytes() == before
+    train(table, model, tmp_path / "run", overwrite=True)
+
+
+def test_resume_refuses_changed_data(model: Path, tmp_path: Path) -> None:
+    table = write_table(tmp_path / "t.csv", "regression")
+    run = train(table, model, tmp_path / "run")
+    profactory.api.Run.open(run.path).set_status("stopped")
+    table.write_text(table.read_text().replace("no 3, kept", "no 3, changed"))
+    with pytest.raises(CheckpointError, match="data"):
+        profactory.resume(run.path)
+
+
+def test_evaluate_gives_the_numbers_of_the_report(model: Path, tmp_path: Path) -> None:
+    """A5: the same model on the same rows has the same score wherever it is measured."""
+    table = write_table(tmp_path / "t.csv", "single_label_classification")
+    run = train(table, model, tmp_path / "run")
+    metrics = profactory.evaluate(run.path, table, split="test", out=tmp_path / "evaluation")
+    for name, entry in metrics["test"].items():
+        if isinstance(entry, dict) and "value" in entry:
+            assert entry["value"] == pytest.approx(run.metrics["test"][name]["value"], abs=1e-6), name
+    assert (tmp_path / "evaluation" / "report.html").is_file()
