@@ -140,22 +140,26 @@ def export_model(model: EsmForMaskedLM, folder: Path, dtype: torch.dtype = torch
     float16 rather than bfloat16: the weights of a small network are far from the limits of its range, and it
     keeps three more bits of each. The configuration says float32, so a loaded model computes in float32.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     weights = {
-        # Rotary frequencies span four decades; in 16 bits the far positions would drift.
-        name: tensor.detach().to(torch.float32 if name.endswith("inv_freq") else dtype).contiguous()
+        name: tensor.detach()
         for name, tensor in model.state_dict().items()
         if name != "lm_head.decoder.weight"  # tied to the embeddings
     }
     largest = max(float(tensor.abs().max()) for tensor in weights.values())
-    if not largest < torch.finfo(dtype).max:
+    if not largest < torch.finfo(dtype).max:  # also true of NaN
         raise ModelError(
             f"The largest weight is {largest:g}.",
             expected=f"finite weights in the range of {dtype}",
             fix="export with dtype=torch.float32, or use an earlier checkpoint",
         )
+    narrow = {
+        # Rotary frequencies span four decades; in 16 bits the far positions would drift.
+        name: tensor.to(torch.float32 if name.endswith("inv_freq") else dtype).contiguous()
+        for name, tensor in weights.items()
+    }
+    folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / "model.safetensors") as temporary:
-        save_file(weights, temporary, metadata={"format": "pt"})
+        save_file(narrow, temporary, metadata={"format": "pt"})
         temporary.chmod(0o644)  # safetensors makes it private; an installed package is read by every user
     _write_config(model.config, folder)
     _write_tokenizer(folder, model.config.max_position_embeddings - 2)
