@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from profactory.errors import ConfigError, ModelLoadError
-from profactory.models.families import DEFAULT_MAX_LENGTH, FAMILIES, Family, recognise
+from profactory.models.families import DEFAULT_MAX_LENGTH, FAMILIES, Family, check_model_type, recognise
 from profactory.models.fetching import fetch
-from profactory.models.loading import load_network
+from profactory.models.loading import check_runnable, load_network
 from profactory.models.tokenizing import Encoder, build_encoder, check_sequences
 from profactory.models.vocabulary import open_tokenizer, read_files
 from profactory.models.zoo import ModelSpec, read_config
@@ -150,14 +150,11 @@ class Backbone(nn.Module):
             If it cannot be got, is damaged, unsafe or of no supported family.
         """
         spec, folder = fetch(spec, trust_remote_code=trust_remote_code)
-        model_type = str(read_config(folder).get("model_type", ""))
-        if model_type not in {family.model_type for family in FAMILIES.values()}:
-            recognise(model_type, ())  # raises, naming the supported types
+        model_type = _model_type(read_config(folder), spec)
+        check_runnable(folder, model_type, trust_remote_code=trust_remote_code)
         tokenizer = open_tokenizer(folder, model_type, trust_remote_code=trust_remote_code)
         family = recognise(model_type, tokenizer.vocabulary)
-        network = load_network(
-            folder, family, dtype=dtype, attention=attention, trust_remote_code=trust_remote_code
-        )
+        network = load_network(folder, family, dtype=dtype, attention=attention)
         _check_vocabulary(folder, tokenizer.vocabulary, network)
         encoder = build_encoder(tokenizer, family)
         spec = replace(spec, family=family.name)
@@ -225,7 +222,7 @@ class Backbone(nn.Module):
             row[: len(ids)] = ids
         mask = (np.arange(shape[1]) < counts[:, None]).astype(np.int64)  # (batch, tokens)
         if self._encoder.piece_lengths is None:
-            lengths = counts - self.family.before - self.family.after
+            lengths = counts - self._encoder.before - self._encoder.after
         else:
             lengths = (self._encoder.piece_lengths[padded] * mask).sum(axis=1)
         return TokenBatch(torch.from_numpy(padded), torch.from_numpy(mask), torch.from_numpy(lengths))
@@ -288,7 +285,7 @@ class Backbone(nn.Module):
     ) -> Tensor:
         """Drop special tokens; where a token stands for several residues, give its state to each."""
         if self._pieces is None:
-            return hidden[:, self.family.before : hidden.shape[1] - self.family.after]
+            return hidden[:, self._encoder.before : hidden.shape[1] - self._encoder.after]
         pieces = self._pieces.to(input_ids.device)[input_ids] * attention_mask  # (batch, tokens)
         ends = pieces.cumsum(1)
         positions = (
@@ -297,6 +294,18 @@ class Backbone(nn.Module):
         tokens = torch.searchsorted(ends, positions, right=True)  # (batch, length): token of each residue
         tokens = tokens.clamp(max=hidden.shape[1] - 1)[:, :, None].expand(-1, -1, hidden.shape[2])
         return hidden.gather(1, tokens)
+
+
+def _model_type(config: dict[str, Any], spec: ModelSpec) -> str:
+    """Read the architecture; files from before 2020 name only the class, or nothing at all."""
+    named = config.get("model_type")
+    if not named:
+        classes = " ".join(map(str, config.get("architectures") or ()))
+        known = {family.model_type: family.model_class.removesuffix("Model") for family in FAMILIES.values()}
+        named = next((kind for kind, stem in known.items() if stem and classes.startswith(stem)), "")
+        named = named or (FAMILIES[spec.family].model_type if spec.family else "")
+    check_model_type(str(named))
+    return str(named)
 
 
 def _checked_layer(layer: int, n_layers: int) -> int:

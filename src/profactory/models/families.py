@@ -71,7 +71,8 @@ class Family:
     tokenizer
         Which reader of :mod:`profactory.models.tokenizers` fits.
     before, after
-        Special tokens in front of the first and behind the last residue.
+        Special tokens in front of the first and behind the last residue. `before` is None where it is
+        the tokenizer's choice: SentencePiece may write its space mark as a token of its own.
     has_cls
         Whether the first token stands for the whole sequence.
     lora_targets
@@ -84,6 +85,8 @@ class Family:
         Keyword arguments of the model class.
     subwords
         Whether a token may stand for several residues.
+    needs_structure
+        Whether the model cannot run without structure tokens.
     """
 
     name: str
@@ -91,7 +94,7 @@ class Family:
     model_class: str
     config_class: str
     tokenizer: str
-    before: int
+    before: int | None
     after: int
     has_cls: bool
     lora_targets: tuple[str, ...]
@@ -99,6 +102,7 @@ class Family:
     spelling: Spelling = Spelling()
     load_options: Mapping[str, Any] = field(default_factory=dict)
     subwords: bool = False
+    needs_structure: bool = False
 
     @property
     def remote_code(self) -> bool:
@@ -186,17 +190,39 @@ _FAMILIES = (
         spelling=Spelling(replace=_RARE, separator=" ", prefix="<AA2fold>"),
         **_T5,
     ),
-    Family(name="ankh", before=0, spelling=Spelling(replace=_RARE), **_T5),
-    Family(name="ankh3", before=1, spelling=Spelling(replace=_RARE, prefix="[NLU]"), **_T5),
+    Family(name="ankh", before=None, spelling=Spelling(replace=_RARE), **_T5),
+    Family(name="ankh3", before=None, spelling=Spelling(replace=_RARE, prefix="[NLU]"), **_T5),
     Family(name="roformer", **_ROFORMER),
     Family(name="roformer-subword", subwords=True, **_ROFORMER),
     Family(
-        name="prosst", model_type="ProSST", lora_targets=("query_proj", "key_proj", "value_proj"), **_REMOTE
+        name="prosst",
+        model_type="ProSST",
+        lora_targets=("query_proj", "key_proj", "value_proj"),
+        needs_structure=True,
+        **_REMOTE,
     ),
     Family(name="prime", model_type="proprime", lora_targets=_QKV, **_REMOTE),
+    Family(name="venusplm", model_type="transformer", lora_targets=("q_proj", "k_proj", "v_proj"), **_REMOTE),
 )
 
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _FAMILIES}
+
+
+def check_model_type(model_type: str) -> None:
+    """Refuse architectures that no family has.
+
+    Raises
+    ------
+    ModelLoadError
+        Naming those that there are.
+    """
+    known = sorted({family.model_type for family in _FAMILIES})
+    if model_type not in known:
+        raise ModelLoadError(
+            f"Models of type {model_type!r} are not supported.",
+            expected=f"model_type in config.json one of: {', '.join(known)}",
+            fix="see `profactory models list`",
+        )
 
 
 def recognise(model_type: str, vocabulary: Container[str]) -> Family:
@@ -212,22 +238,16 @@ def recognise(model_type: str, vocabulary: Container[str]) -> Family:
     Raises
     ------
     ModelLoadError
-        If no family has that model type, or the vocabulary is not one of proteins.
+        If no family has that model type.
     """
+    check_model_type(model_type)
     candidates = [family for family in _FAMILIES if family.model_type == model_type]
-    if not candidates:
-        known = ", ".join(sorted({family.model_type for family in _FAMILIES}))
-        raise ModelLoadError(
-            f"Models of type {model_type!r} are not supported.",
-            expected=f"model_type in config.json one of: {known}",
-            fix="see `profactory models list`",
-        )
     return next(family for family in candidates if _speaks(family, vocabulary))
 
 
 def _speaks(family: Family, vocabulary: Container[str]) -> bool:
     """Whether the vocabulary is spelled as `family` spells; the last of an architecture takes the rest."""
-    tests = {
+    tests: dict[str, bool] = {
         "esm": "M#" not in vocabulary,
         "prott5": "▁M" in vocabulary and "<AA2fold>" not in vocabulary,
         "prostt5": "<AA2fold>" in vocabulary,

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from profactory.errors import ConfigError, ModelLoadError
-from profactory.models.families import Family
+from profactory.models.families import FAMILIES, Family
 from profactory.models.safetensors_files import TensorInfo, read_header
 from profactory.models.zoo import read_config
 
@@ -55,15 +55,13 @@ def load_network(
     *,
     dtype: torch.dtype,
     attention: str,
-    trust_remote_code: bool,
 ) -> torch.nn.Module:
     """Load the network of a model folder, in evaluation mode.
 
     Raises
     ------
     ModelLoadError
-        If configuration and weights do not fit together, a file is missing or damaged, or the model
-        needs code from its repository and `trust_remote_code` is off.
+        If configuration and weights do not fit together, or a file is missing or damaged.
     """
     if (folder / "adapter_config.json").exists():
         raise ModelLoadError(
@@ -71,7 +69,7 @@ def load_network(
         )
     safe = _find_weights(folder)
     if family.remote_code:
-        return _load_remote(folder, family, dtype, safe, trust_remote_code)
+        return _load_remote(folder, dtype, safe)
     raw = read_config(folder)
     config = _make_config(folder, family, raw)
     model_class = getattr(transformers, family.model_class)
@@ -186,18 +184,46 @@ def _attention(model_class: Any, attention: str) -> str:
     return attention
 
 
-def _load_remote(
-    folder: Path, family: Family, dtype: torch.dtype, safe: bool, trusted: bool
-) -> torch.nn.Module:
-    if not trusted:
+def check_runnable(folder: Path, model_type: str, *, trust_remote_code: bool) -> None:
+    """Refuse models that need code from their repository, unless the user trusts it, or structures.
+
+    Raises
+    ------
+    ModelLoadError
+        Saying what is needed.
+    """
+    family = next(family for family in FAMILIES.values() if family.model_type == model_type)
+    if family.needs_structure:
+        raise ModelLoadError(
+            f"Models of the family {family.name!r} cannot run without structure tokens; only sequences are read.",
+            fix="take a model that reads sequences, such as saprot-650m-af2 or esm2-650m",
+        )
+    if not family.remote_code:
+        return
+    if not trust_remote_code:
         raise ModelLoadError(
             f"Models of the family {family.name!r} run only with Python code from their repository, "
             "which is not executed unless you say so.",
             fix="read the *.py files of the repository; if you trust them, add --trust-remote-code",
         )
+    elsewhere = [str(name) for name in _auto_map(folder).values() if "--" in str(name)]
+    if elsewhere:
+        raise ModelLoadError(
+            f"{folder / 'config.json'} asks for code from another repository: {', '.join(elsewhere)}.",
+            expected="code beside the weights, which is what --trust-remote-code covers",
+        )
+
+
+def _auto_map(folder: Path) -> dict[str, Any]:
+    found = read_config(folder).get("auto_map")
+    return found if isinstance(found, dict) else {}
+
+
+def _load_remote(folder: Path, dtype: torch.dtype, safe: bool) -> torch.nn.Module:
     log.warning("Running Python code from %s (--trust-remote-code).", folder)
+    loader = transformers.AutoModel if "AutoModel" in _auto_map(folder) else transformers.AutoModelForMaskedLM
     with _translated(folder), _quiet():
-        network = transformers.AutoModel.from_pretrained(
+        network = loader.from_pretrained(
             folder, trust_remote_code=True, dtype=dtype, use_safetensors=safe, local_files_only=True
         )
     return network.eval()  # type: ignore[no-any-return]

@@ -24,6 +24,16 @@ class Encoder(Protocol):
         """``(vocabulary,)``: residues that each token id stands for; None where always one."""
         ...
 
+    @property
+    def before(self) -> int:
+        """Special tokens in front of the first residue."""
+        ...
+
+    @property
+    def after(self) -> int:
+        """Special tokens behind the last residue."""
+        ...
+
     def encode(self, sequence: str) -> Ids:
         """Return the ids of a sequence, special tokens included."""
         ...
@@ -46,6 +56,16 @@ class ResidueTable:
     suffix: Ids
     piece_lengths: None = None
 
+    @property
+    def before(self) -> int:
+        """Special tokens in front of the first residue."""
+        return len(self.prefix)
+
+    @property
+    def after(self) -> int:
+        """Special tokens behind the last residue."""
+        return len(self.suffix)
+
     def encode(self, sequence: str) -> Ids:
         """Return the ids of a sequence, special tokens included."""
         letters = np.frombuffer(sequence.encode("ascii", "replace"), np.uint8)
@@ -65,6 +85,8 @@ class SubwordEncoder:
     def __init__(self, tokenizer: Tokenizer, family: Family) -> None:
         self._tokenizer = tokenizer
         self._spell = family.spelling.spell
+        self.before = family.before or 0
+        self.after = family.after
         lengths = np.zeros(max(tokenizer.vocabulary.values()) + 1, np.int64)
         for token, index in tokenizer.vocabulary.items():
             piece = token.removeprefix("▁").removeprefix("##")
@@ -106,9 +128,10 @@ def build_table(tokenizer: Tokenizer, family: Family) -> ResidueTable:
     ModelLoadError
         If the tokenizer does not write one token per residue with the family's special tokens around.
     """
-    spell, before = family.spelling.spell, family.before
+    spell = family.spelling.spell
     alone = {letter: tokenizer.encode(spell(letter)) for letter in LETTERS}
     first = alone[RESIDUES[0]]
+    before = len(first) - 1 - family.after if family.before is None else family.before
     prefix, suffix = first[:before], first[before + 1 :]
     for letter, ids in alone.items():
         if len(ids) != before + 1 + family.after or ids[:before] != prefix or ids[before + 1 :] != suffix:
@@ -141,11 +164,9 @@ def _check_residues(tokenizer: Tokenizer, family: Family, table: Ids) -> None:
 
 def _checked_subwords(encoder: SubwordEncoder, family: Family) -> SubwordEncoder:
     ids = encoder.encode(RESIDUES)
-    ends = [*ids[: family.before], *ids[len(ids) - family.after :]]
-    if (
-        encoder.piece_lengths[ends].any()
-        or not encoder.piece_lengths[ids[family.before : -family.after]].all()
-    ):
+    ends = [*ids[: encoder.before], *ids[len(ids) - encoder.after :]]
+    inner = ids[encoder.before : len(ids) - encoder.after]
+    if encoder.piece_lengths[ends].any() or not encoder.piece_lengths[inner].all():
         raise _mismatch(family, f"{RESIDUES!r} became {ids.tolist()}")
     return encoder
 
@@ -153,7 +174,7 @@ def _checked_subwords(encoder: SubwordEncoder, family: Family) -> SubwordEncoder
 def _mismatch(family: Family, reason: str) -> ModelLoadError:
     return ModelLoadError(
         f"The tokenizer does not write sequences as the family {family.name!r} does: {reason}.",
-        expected=f"{family.before} special tokens, one token per residue, {family.after} special tokens",
+        expected="the family's special tokens around one token per residue",
         fix="use the tokenizer files that belong to the model",
     )
 

@@ -227,4 +227,5 @@ def _mini() -> ModelSpec:
     block = 4 * width * (width + 1) + width * (inner + 1) + inner * (width + 1) + 4 * width
     # The language-model head is not counted: hidden states do not pass through it.
     parameters = layers * block + int(config["vocab_size"]) * width + 2 * width
-    return replace(spec, layers=layers, width=width, parameters=parameters)
+    longest = int(config["max_position_embeddings"]) - 4
+    return replace(spec, layers=layers, width=width, parameters=parameters, max_length=longest)
