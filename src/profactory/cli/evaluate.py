@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from profactory.cli import terminal
-from profactory.cli.flags import OUTPUT, Json, Overwrite
+from profactory.cli.flags import OUTPUT, Device, Json, Overwrite, Precision, TokensPerBatch
 
 
 def evaluate(
@@ -20,6 +20,9 @@ def evaluate(
     out: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
     overwrite: Overwrite = False,
     json: Json = False,
+    device: Device = "auto",
+    precision: Precision = "fp32",
+    tokens_per_batch: TokensPerBatch = None,
 ) -> None:
     """Measure a trained model on labelled data.
 
@@ -42,11 +45,26 @@ def evaluate(
         Replace the folder at --out.
     json
         Print the metrics as JSON.
+    device
+        auto (a GPU if there is one), cpu, cuda or mps.
+    precision
+        fp32, bf16, or fp16 on a GPU.
+    tokens_per_batch
+        Tokens per batch, padding included; chosen for the machine if not given.
     """
     from profactory import api
     from profactory.cli.results import metric_table
 
-    metrics = api.evaluate(run, data, split=split, out=out, overwrite=overwrite)
+    metrics = api.evaluate(
+        run,
+        data,
+        split=split,
+        out=out,
+        overwrite=overwrite,
+        device=device,
+        precision=precision,
+        tokens_per_batch=tokens_per_batch,
+    )
     if json:
         terminal.say_json(metrics)
         return

@@ -39,6 +39,11 @@ _GROUPS = {
 Json = Annotated[bool, Parameter(name="--json", negative=(), show_default=False, group=OUTPUT)]
 Overwrite = Annotated[bool, Parameter(negative=(), show_default=False, group=OUTPUT)]
 
+_MACHINE = Parameter(group=_GROUPS["Machine"])
+Device = Annotated[str, _MACHINE]
+Precision = Annotated[str, _MACHINE]
+TokensPerBatch = Annotated[int | None, _MACHINE]
+
 
 def with_settings(*names: str) -> Callable[[Command], Command]:
     """Replace ``**settings`` of a command by flags for fields of the training configuration.

@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Group, Parameter
+from cyclopts import Parameter
 
 from profactory.cli import terminal
-from profactory.cli.flags import OUTPUT, Json, Overwrite, UsageError
+from profactory.cli.flags import OUTPUT, Device, Json, Overwrite, Precision, TokensPerBatch, UsageError
 from profactory.errors import Problem
-
-MACHINE = Group("Machine", sort_key=5)
 
 
 def predict(
@@ -24,9 +22,9 @@ def predict(
     out: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
     overwrite: Overwrite = False,
     json: Json = False,
-    tokens_per_batch: Annotated[int | None, Parameter(group=MACHINE)] = None,
-    device: Annotated[str, Parameter(group=MACHINE)] = "auto",
-    precision: Annotated[str, Parameter(group=MACHINE)] = "fp32",
+    device: Device = "auto",
+    precision: Precision = "fp32",
+    tokens_per_batch: TokensPerBatch = None,
 ) -> None:
     """Predict for a file of sequences, or for single ones.
 
@@ -52,12 +50,12 @@ def predict(
         Replace the file at --out.
     json
         Print the result as JSON.
-    tokens_per_batch
-        Tokens per batch, padding included; chosen for the machine if not given.
     device
-        auto, cpu, cuda or mps.
+        auto (a GPU if there is one), cpu, cuda or mps.
     precision
         fp32, bf16, or fp16 on a GPU.
+    tokens_per_batch
+        Tokens per batch, padding included; chosen for the machine if not given.
     """
     source = _source(input, sequence, out)
     from profactory import api

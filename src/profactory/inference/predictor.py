@@ -157,7 +157,9 @@ class Predictor:
         """Run one batch; if it does not fit into memory, in halves."""
         try:
             return self._run(tokens)
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
             if len(tokens) == 1:
                 raise MemoryBudgetError(
                     f"a sequence of {len(tokens[0]):,} tokens does not fit into the memory of {self.device}",
@@ -229,6 +231,11 @@ def plan_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         batch.append(index)
     if batch:
         yield batch
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell a lack of memory, on a GPU or on a processor, from other errors of torch."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _plain(value: Any) -> Any:

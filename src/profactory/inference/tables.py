@@ -133,11 +133,12 @@ def predict_file(
     report = FileReport(target)
     with (
         open_writer(target, [*table.columns, *names.values()]) as writer,
-        Progress("predicting", unit="sequences") as progress,
+        Progress("predicting", _count_rows(table), unit="sequences") as progress,
     ):
         for window in windows(table.chunks()):
             columns, problems = _predict_window(predictor, window, sequence, file, progress, probabilities)
             report.count(columns["truncated"], problems)
+            progress.advance(report.rows - progress.done)  # rows without a prediction are done as well
             inputs = {name: window.cells.column(name).to_pylist() for name in table.columns}
             writer.write({**inputs, **{names[name]: column for name, column in columns.items()}})
         _check_result(report, source)
@@ -195,6 +196,11 @@ def windows(chunks: Iterable[Chunk], size: int = WINDOW) -> Iterator[Window]:
                 row - start: problem for row, problem in whole.unreadable.items() if start <= row < stop
             }
             yield Window(whole.cells.slice(start, size), whole.lines[start:stop], broken)
+
+
+def _count_rows(table: Table) -> int:
+    """Count the rows, for the time that is left; reading is nothing beside predicting."""
+    return sum(len(chunk.lines) + len(chunk.problems) for chunk in table.chunks())
 
 
 def _with_unreadable(chunk: Chunk) -> Window:
@@ -286,4 +292,5 @@ def _tell(report: FileReport) -> None:
     lines = [f"  - {problem}" for problem in report.problems[:SHOWN_PROBLEMS]]
     if report.failed > SHOWN_PROBLEMS:
         lines.append(f"  - … and {report.failed - SHOWN_PROBLEMS:,} more (column error)")
-    log.warning("%s rows have no prediction:\n%s", f"{report.failed:,}", "\n".join(lines))
+    rows = "1 row has" if report.failed == 1 else f"{report.failed:,} rows have"
+    log.warning("%s no prediction:\n%s", rows, "\n".join(lines))
