@@ -75,7 +75,8 @@ def toy_fit(
     **settings: Any,
 ) -> tuple[ToyModel, Run, FitResult]:
     """Train the toy in a run at `path`; a CPU, 3 epochs, unless said otherwise."""
-    model, source = model or ToyModel(), source or ToySource()
+    model = model or ToyModel()
+    source = ToySource() if source is None else source
     run = Run.open(path) if (path / "status.json").exists() else Run.create(path, {"data": "toy"})
 
     def validate() -> dict[str, float]:

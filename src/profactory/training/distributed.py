@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, gather_object
 from numpy.typing import NDArray
+from torch import nn
 
 from profactory.errors import ConfigError
 
@@ -30,6 +31,9 @@ def make_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerat
         The device is not there, or cannot compute in the precision.
     """
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    cpu_only = device == "cpu" or not torch.accelerator.is_available()
+    if precision == "fp16" and cpu_only:
+        raise ConfigError("Precision fp16 needs a GPU.", fix="--precision bf16 or fp32")
     on_cpu = device == "cpu" or (device == "auto" and not torch.accelerator.is_available())
     try:
         accelerator = Accelerator(
@@ -49,6 +53,13 @@ def make_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerat
             fix="--device auto",
         )
     return accelerator
+
+
+def take_off_wrappers(accelerator: Accelerator, model: nn.Module) -> None:
+    """Undo what ``accelerator.prepare`` did to a model in place: its forward with autocast."""
+    module = accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+    for name in ("forward", "_original_forward"):
+        vars(module).pop(name, None)
 
 
 def agreed(accelerator: Accelerator, value: T) -> T:

@@ -150,14 +150,7 @@ class EmbeddingCache:
                 found[number] = self._write_shard(folder, number, rows)
                 progress.advance(int(residues[number]))
         names = [name for name in found if name is not None]
-        content = {
-            "schema_version": SCHEMA_VERSION,
-            "identity": encoder.identity,
-            "sequences": len(layout.sequences),
-            "width": layout.width,
-            "shards": names,
-        }
-        atomic_write_bytes(folder / MANIFEST, seal(content))
+        atomic_write_bytes(folder / MANIFEST, seal({**_description(encoder, layout), "shards": names}))
         return names
 
     def _write_shard(self, folder: Path, number: int, rows: NDArray[np.float32]) -> str:
@@ -197,6 +190,17 @@ def _lay_out(encoder: Encoder, sequences: Sequence[str]) -> _Layout:
     return _Layout(distinct, sample, lengths, rows, shard, encoder.width)
 
 
+def _description(encoder: Encoder, layout: _Layout) -> dict[str, Any]:
+    """Return what the manifest says beside the names of the shards."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "identity": encoder.identity,
+        "sequences": len(layout.sequences),
+        "width": layout.width,
+        "rows": layout.shard_rows.tolist(),
+    }
+
+
 def _finished_shards(folder: Path, encoder: Encoder, layout: _Layout) -> list[str] | None:
     """Return the names of the shards of an entry if it is complete and of this very model."""
     try:
@@ -206,14 +210,8 @@ def _finished_shards(folder: Path, encoder: Encoder, layout: _Layout) -> list[st
     except (OSError, ValueError) as error:
         log.warning("Cached embeddings %s are damaged and computed again: %s (%s).", folder, MANIFEST, error)
         return None
-    expected = {
-        "schema_version": SCHEMA_VERSION,
-        "identity": encoder.identity,
-        "sequences": len(layout.sequences),
-        "width": layout.width,
-    }
     names = [str(name) for name in content.pop("shards", [])]
-    if content != expected or len(names) != layout.n_shards:
+    if content != _description(encoder, layout):
         log.warning("Cached embeddings %s are of another model or version and computed again.", folder)
         shutil.rmtree(folder, ignore_errors=True)
         return None

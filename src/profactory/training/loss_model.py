@@ -27,31 +27,25 @@ class LossModel(nn.Module):
     Parameters
     ----------
     model
-        The protein model.
-    class_weights, target_scale
+        The protein model. Errors of regression are measured in units of its ``output_scale``.
+    class_weights
         See :func:`~profactory.training.losses.loss_sum`.
     """
 
-    def __init__(
-        self,
-        model: ProteinModel,
-        *,
-        class_weights: NDArray[Any] | None = None,
-        target_scale: NDArray[Any] | None = None,
-    ) -> None:
+    def __init__(self, model: ProteinModel, *, class_weights: NDArray[Any] | None = None) -> None:
         super().__init__()
         self.model = model
         self.kind = model.task.kind
-        for name, values in (("class_weights", class_weights), ("target_scale", target_scale)):
-            tensor = None if values is None else torch.as_tensor(values, dtype=torch.float32)
-            self.register_buffer(name, tensor, persistent=False)
+        weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float32)
+        self.register_buffer("class_weights", weights, persistent=False)
 
     def forward(
         self, targets: Tensor, features: Tensor | None = None, mask: Tensor | None = None, **inputs: Tensor
     ) -> Tensor:
         """Return the summed loss of sequences (`inputs`) or of cached embeddings (`features`)."""
         logits = self.model(**inputs) if features is None else self.model.forward_features(features, mask)
-        weights, scale = self.get_buffer("class_weights"), self.get_buffer("target_scale")
+        scale = None if self.kind.is_classification else self.model.output_scale
+        weights = self.class_weights if isinstance(self.class_weights, Tensor) else None
         return loss_sum(self.kind, logits, targets, class_weights=weights, target_scale=scale)[0]
 
 
@@ -83,6 +77,8 @@ class FrozenEncoder:
         self.precision = precision
         self.tokens = tokens or ENCODE_TOKENS.get(self.device.type, ENCODE_TOKENS_GPU)
         self.pooled = model.pooling is not None and model.pooling.parameter_free
+        if not model.backbone.frozen:
+            raise ValueError("only the embeddings of a frozen backbone can be stored")
         self._weights_hash = model.backbone.weights_hash()
 
     @property
@@ -90,8 +86,8 @@ class FrozenEncoder:
         """All that decides the numbers."""
         return {
             "weights": self._weights_hash,
-            "layer": getattr(self.model.backbone, "layer", -1),
-            "pooling": type(self.model.pooling).__name__ if self.pooled else None,
+            "layer": self.model.backbone.layer,
+            "pooling": self.model.design.pooling if self.pooled else None,
             "precision": self.precision,
             "max_length": self.max_length,
         }
@@ -183,10 +179,22 @@ def feature_outputs(
     return Values.concat(blocks, per_residue=model.task.per_residue)
 
 
-def loss_of_outputs(kind: TaskKind, outputs: Values, targets: Values) -> float:
-    """Return the mean loss that outputs (probabilities or values) have: the loss curve of validation data.
+def loss_of_outputs(
+    kind: TaskKind, outputs: Values, targets: Values, target_scale: NDArray[Any] | None = None
+) -> float:
+    """Return the mean loss that outputs have: the loss curve of validation data.
 
-    Labels of residues beyond the model's maximum length, for which there are no outputs, are not counted.
+    Parameters
+    ----------
+    kind
+        Of the task.
+    outputs
+        Probabilities or values, as a predictor gives them.
+    targets
+        Encoded labels. Those of residues beyond the model's maximum length, for which there are no outputs,
+        are not counted.
+    target_scale
+        Regression: the model's ``output_scale``, so that the numbers compare with the training loss.
     """
     values, labels = outputs.values, targets.values
     if targets.offsets is not None:
@@ -203,4 +211,4 @@ def loss_of_outputs(kind: TaskKind, outputs: Values, targets: Values) -> float:
         known = labels >= 0
         return float(-np.log(p[known, labels[known]]).mean())
     error = values.reshape(len(labels), -1) - labels.reshape(len(labels), -1)
-    return float(np.nanmean(np.square(error)))
+    return float(np.nanmean(np.square(error / (1.0 if target_scale is None else np.asarray(target_scale)))))

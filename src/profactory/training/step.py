@@ -92,7 +92,9 @@ class Stepper:
     ) -> None:
         self.accelerator = accelerator
         self.model = model
-        self.optimizer = optimizer
+        # Without loss scaling accelerate's wrapper adds nothing but a search for a package in every step.
+        plain = type(optimizer) is AcceleratedOptimizer and accelerator.scaler is None
+        self.optimizer = optimizer.optimizer if plain else optimizer
         self.source = source
         self.seed = seed
         self.max_grad_norm = max_grad_norm or math.inf
@@ -149,7 +151,7 @@ class Stepper:
 
     def _backward(self, batch: Indices, place: tuple[int, int], weight: float, live: bool) -> Tensor:
         """Add one micro-batch's gradient; return its summed loss, still on the device."""
-        torch.manual_seed(chance(self.seed, *place))
+        seed_generators(chance(self.seed, *place), self.accelerator.device)
         loss: Tensor = self.model(**self._to_device(self.source.load(batch)))
         # DDP averages over the processes; the objective is a sum over them.
         share = self.accelerator.num_processes * live / (weight or 1.0)
@@ -208,6 +210,18 @@ class Stepper:
     def _all_rows(self, group: Sequence[Indices], what: str) -> list[Problem]:
         rows = self.source.rows(np.concatenate(list(group)))
         return [Problem(f"part of the step whose {what} is not finite", line=row) for row in rows]
+
+
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed the generators that a model on this device draws from.
+
+    ``torch.manual_seed`` would queue the seed for every kind of device there is, with a stack trace each.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
 
 
 def chance(seed: int, epoch: int, micro_batch: int) -> int:
