@@ -172,7 +172,8 @@ def _t5(directory: Path, seed: int, vocabulary_size: int, feed_forward: str = "r
 def _prott5(directory: Path, seed: int) -> None:
     _t5(directory, seed, 64)
     words = [" ".join(residue for residue in RESIDUES_X) for _ in range(50)]
-    train_sentencepiece(directory / "spiece.model", words, "unigram", 48)
+    # 3 special tokens, the space mark and 21 letters, and ProtT5's pieces: a space mark and a residue.
+    train_sentencepiece(directory / "spiece.model", words, "bpe", 3 + 22 + 21)
     write_json(directory / "tokenizer_config.json", {"tokenizer_class": "T5Tokenizer"})
 
 
