@@ -130,7 +130,7 @@ def prepare_dataset(
         return kept
     with atomic_dir(folder) as temporary:
         _Preparation(str(source), files, reading, bad_rows).run(temporary, sources, task)
-    return _load(folder)
+    return _load(folder, verify=False)
 
 
 def _check_options(bad_rows: str, limit: int | None, sample: float | None) -> None:
@@ -175,8 +175,8 @@ def _from_cache(folder: Path) -> Prepared | None:
         return None
 
 
-def _load(folder: Path) -> Prepared:
-    dataset = Dataset.open(folder)
+def _load(folder: Path, *, verify: bool = True) -> Prepared:
+    dataset = Dataset.open(folder, verify=verify)
     kept = dataset.meta
     return Prepared(
         dataset,

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from profactory.data.reading import Limits, Table, open_table
-from profactory.data.reading.delimited import _LineFeed
+from profactory.data.reading.records import LineFeed
 from profactory.errors import ConfigError, Problem, ReadError
 
 HEADER = ["id", "sequence", "label"]
@@ -154,7 +154,7 @@ def test_the_fast_way_equals_the_csv_module(
     path.write_bytes(body.encode())
     limits = Limits(block=60)
     fast = read(open_table(path, limits=limits))
-    with mock.patch.object(_LineFeed, "peek_is_plain", return_value=False):
+    with mock.patch.object(LineFeed, "plain_block", return_value=None):
         slow = read(open_table(path, limits=limits))
     assert fast[:2] == slow[:2]
     assert [(p.line, p.reason) for p in fast[2]] == [(p.line, p.reason) for p in slow[2]]

@@ -8,6 +8,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -69,9 +70,15 @@ class Block:
         """Return the lines with their ends; only CR, LF and CRLF end a line."""
         return list(io.StringIO(self.data.decode("utf-8"), newline=""))
 
-    def count_lines(self) -> int:
-        """Return how many line ends the block holds (CR, LF and CRLF count as one each)."""
+    @cached_property
+    def line_ends(self) -> int:
+        """How many line ends the block holds (CR, LF and CRLF count as one each)."""
         return count_line_ends(self.data)
+
+    @property
+    def lines(self) -> int:
+        """How many lines the block holds; the last of a file may lack its end."""
+        return self.line_ends + (not self.data.endswith((b"\n", b"\r")))
 
 
 def count_line_ends(data: bytes) -> int:
@@ -126,7 +133,7 @@ def blocks(path: Path, limits: Limits) -> Iterator[Block]:
             block = Block(rest[:cut], line)
             _check_text(block, path)
             yield block
-            line += block.count_lines()
+            line += block.line_ends
             rest = rest[cut:]
         if len(rest) > limits.line:
             raise ReadError(
