@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,8 +67,24 @@ def fit_model(job: Job, model: ProteinModel, run: Run, *, resume: bool) -> Train
         return {**compute_metrics(job.task, truth, predicted), "loss": loss}
 
     _scale_outputs(model, job.targets("train"))
-    result = fit(LossModel(model), source, validate, run, fit_settings(job), resume=resume)
+    with _threads(job):
+        result = fit(LossModel(model), source, validate, run, fit_settings(job), resume=resume)
     return Trained(model, outputs, result)
+
+
+@contextlib.contextmanager
+def _threads(job: Job) -> Iterator[None]:
+    """Train a head on single vectors with one thread: its matrices are too small to share out.
+
+    Waiting for each other costs more than it gains, and many times more on a busy machine.
+    """
+    small = job.choices.batch_size is not None and job.choices.method == "freeze" and not job.task.per_residue
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if small else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _scale_outputs(model: ProteinModel, targets: Values) -> None:
