@@ -21,7 +21,7 @@ from profactory.models.zoo import resolve
 from profactory.runs import Run
 from profactory.tasks import Task, TaskKind, Values
 from profactory.training.batching import Indices
-from profactory.training.distributed import make_accelerator
+from profactory.training.distributed import join_processes
 from profactory.training.embedding_cache import EmbeddingCache
 from profactory.training.loop import fit
 from profactory.training.loss_model import FrozenEncoder, LossModel, feature_outputs, loss_of_outputs
@@ -113,10 +113,10 @@ def main() -> int:
     path, model_dir, method = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     wait, accumulation = float(sys.argv[4]), int(sys.argv[5])
     torch.set_num_threads(1)
-    accelerator = make_accelerator("cpu")
-    is_main = accelerator.is_main_process
+    processes = join_processes("auto")
+    is_main = processes.is_main_process
     run = Run.create(path, {"data": "toy"}) if is_main else None
-    accelerator.wait_for_everyone()
+    processes.wait_for_everyone()
     run = run or Run.open(path)
     try:
         if is_main:
@@ -133,7 +133,7 @@ def main() -> int:
         return error.exit_code
     if is_main:
         print("final", float(sum(p.detach().double().abs().sum() for p in model.parameters())))
-    if accelerator.num_processes > 1:
+    if processes.num_processes > 1:
         torch.distributed.destroy_process_group()
     return 0
 

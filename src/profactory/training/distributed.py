@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, gather_object
 from numpy.typing import NDArray
@@ -16,6 +16,21 @@ from torch import nn
 from profactory.errors import ConfigError
 
 T = TypeVar("T")
+
+
+def on_cpu(device: str) -> bool:
+    """Whether a device setting means the processor on this machine."""
+    return device == "cpu" or not torch.accelerator.is_available()
+
+
+def join_processes(device: str = "auto") -> PartialState:
+    """Return which of the processes of this run this is; call it before any other use of accelerate.
+
+    Accelerate takes processes on processors for unrelated ones unless it is told that there is no GPU.
+    """
+    if not torch.distributed.is_initialized():
+        AcceleratorState._reset_state(reset_partial_state=True)
+    return PartialState(cpu=on_cpu(device))
 
 
 def make_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerator:
@@ -30,14 +45,12 @@ def make_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerat
     ConfigError
         The device is not there, or cannot compute in the precision.
     """
-    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
-    cpu_only = device == "cpu" or not torch.accelerator.is_available()
-    if precision == "fp16" and cpu_only:
+    if precision == "fp16" and on_cpu(device):
         raise ConfigError("Precision fp16 needs a GPU.", fix="--precision bf16 or fp32")
-    on_cpu = device == "cpu" or (device == "auto" and not torch.accelerator.is_available())
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
     try:
         accelerator = Accelerator(
-            cpu=on_cpu,
+            cpu=on_cpu(device),
             mixed_precision="no" if precision == "fp32" else precision,
             # A head that ignores a part of the backbone is no error (ESM's contact head, for one).
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
