@@ -11,7 +11,6 @@ import io
 import re
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 from matplotlib import font_manager
 from matplotlib.axes import Axes
@@ -23,7 +22,7 @@ BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, YELLOW, BLACK = "#CC79A7", "#56B4E9", "#F0E442", "#000000"
 COLOURS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, BLACK, YELLOW)
 GREY, LIGHT, INK = "#8a8f98", "#e3e6ea", "#24292f"
-DPI = 130
+DPI = 160
 _OTHER_SCRIPTS = (
     "Noto Sans CJK SC",
     "Noto Sans CJK JP",
@@ -61,9 +60,21 @@ def name_axes(axes: Axes, x: str, y: str, title: str = "") -> None:
         axes.set_title(plain(title, 70), fontsize=11, color=INK, loc="left")
 
 
-def show_legend(axes: Axes, location: str = "best", **options: Any) -> None:
-    """Add a quiet legend."""
-    axes.legend(loc=location, fontsize=8.5, frameon=False, labelcolor=INK, **options)
+def show_legend(axes: Axes, *, title: str = "", outside: bool = False) -> None:
+    """Add a quiet legend, inside where there is room or to the right of the axes."""
+    if outside:
+        axes.legend(
+            loc="upper left",
+            bbox_to_anchor=(1.0, 1.0),
+            title=title,
+            title_fontsize=8.5,
+            fontsize=8.5,
+            frameon=False,
+            labelcolor=INK,
+            alignment="left",
+        )
+    else:
+        axes.legend(loc="best", fontsize=8.5, frameon=False, labelcolor=INK)
 
 
 def plain(text: str, limit: int = 28) -> str:

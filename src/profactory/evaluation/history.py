@@ -36,6 +36,13 @@ class History:
     def __len__(self) -> int:
         return len(self.steps)
 
+    @property
+    def axis(self) -> tuple[str, list[float]]:
+        """Name and places of the horizontal axis: epochs, or steps if epochs hold several evaluations."""
+        if len(set(self.epochs)) == len(self.epochs):
+            return "epoch", self.epochs
+        return "optimizer step", [float(step) for step in self.steps]
+
 
 def read_history(events: Iterable[Mapping[str, Any]]) -> History:
     """Collect the ``evaluation`` events of a run.

@@ -94,7 +94,8 @@ def with_intervals(
     """
     scores = scores or score(task, targets, outputs)
     rows = make_rows(task, targets, outputs)
-    found = resample(task, rows, scores.values, samples=samples, seed=seed)
+    defined = [name for name, value in scores.values.items() if np.isfinite(value)]
+    found = resample(task, rows, scores.values, samples=samples, seed=seed, only=defined)
     return {
         name: interval_of(value, found.get(name, np.empty(0)), level) for name, value in scores.values.items()
     }
@@ -110,21 +111,21 @@ def paired_difference(
     samples: int = 1000,
     seed: int = 0,
     level: float = 0.95,
+    exact: tuple[Mapping[str, float], Mapping[str, float]] | None = None,
 ) -> Interval:
     """Return ``metric(outputs) - metric(others)`` with the interval of a paired bootstrap.
 
     Both sets of outputs are scored on the same resampled proteins, so that what makes a sample
-    easy or hard for both cancels.
+    easy or hard for both cancels. `exact` holds the metrics of both, if they were computed before.
     """
-    values, drawn = [], []
-    for each in (outputs, others):
-        exact = score(task, targets, each).values
+    both = exact or tuple(score(task, targets, each).values for each in (outputs, others))
+    drawn = []
+    for each, values in zip((outputs, others), both, strict=True):
         rows = make_rows(task, targets, each)
-        found = resample(task, rows, exact, samples=samples, seed=seed, only={metric})
-        values.append(exact[metric])
+        found = resample(task, rows, values, samples=samples, seed=seed, only={metric})
         drawn.append(found.get(metric, np.empty(0)))
     count = min(map(len, drawn))
-    return interval_of(values[0] - values[1], drawn[0][:count] - drawn[1][:count], level)
+    return interval_of(both[0][metric] - both[1][metric], drawn[0][:count] - drawn[1][:count], level)
 
 
 def interval_of(value: float, drawn: Floats, level: float) -> Interval:
@@ -235,9 +236,11 @@ def _number_kernels(task: Task, rows: Rows) -> list[Recipe]:
     ]
     recipes: list[Recipe] = [
         (k.Moments.names, lambda: k.TargetMean([k.Moments(*part, rows.proteins) for part in parts])),
-        (k.Spearman.names, lambda: k.TargetMean([k.Spearman(*part) for part in parts])),
     ]
-    if task.per_residue:
+    if not task.per_residue:
+        recipes.append((k.Spearman.names, lambda: k.TargetMean([k.Spearman(*part) for part in parts])))
+    else:
+        recipes.append((k.Spearman.names, lambda: k.BinnedSpearman(*parts[0], rows.proteins)))
         means = per_protein_pearson(rows)
         recipes.append((("pearson_per_protein",), lambda: k.ProteinMeans("pearson_per_protein", means)))
     return recipes

@@ -30,6 +30,7 @@ _TITLES = {
     "residue_regression": "Residue regression",
 }
 _OUTCOMES = {"better": "good", "worse": "bad", "unclear": "open", "unknown": "open"}
+_WIDE = ("confusion", "per_protein", "terms")
 _TRAINING = ("loss", "validation_metrics")
 
 
@@ -112,8 +113,7 @@ def headline_bars(metrics: Mapping[str, Any]) -> list[Bar]:
     name, main = metrics["main_metric"], metrics["main_split"]
     entries = [("This model", metrics[main][name], True)]
     baselines = metrics["baselines"]
-    for key in sorted(baselines):
-        entries.append((key.capitalize(), baselines[key][name], False))
+    entries += [(key.capitalize(), baselines[key][name], False) for key in sorted(baselines)]
     numbers = [e[key] for _, e, _ in entries for key in ("value", "low", "high") if e[key] is not None]
     start, end = min([0.0, *numbers]), max([1.0, *numbers])
 
@@ -160,7 +160,7 @@ def _counts(counts: Mapping[str, int]) -> str:
 def _images(images: Mapping[str, bytes], names: Sequence[str]) -> list[dict[str, str]]:
     return [
         {
-            "name": name,
+            "wide": "wide" if name in _WIDE else "",
             "caption": CAPTIONS.get(name, ""),
             "data": base64.b64encode(images[name]).decode("ascii"),
         }

@@ -64,11 +64,12 @@ def loss_curves(history: History) -> Figure | None:
     """Draw training and validation loss per evaluation, the kept one marked."""
     if not len(history):
         return None
-    figure, (axes,) = d.new_figure(6.4, 3.9)
-    _line(axes, history.epochs, history.train_loss, d.ORANGE, "training")
-    _line(axes, history.epochs, history.validation_loss, d.BLUE, "validation")
+    figure, (axes,) = d.new_figure(5.2, 3.4)
+    unit, places = history.axis
+    _line(axes, places, history.train_loss, d.ORANGE, "training")
+    _line(axes, places, history.validation_loss, d.BLUE, "validation")
     _mark_best(axes, history)
-    d.name_axes(axes, "epoch", "loss", "Loss")
+    d.name_axes(axes, unit, "loss", "Loss")
     d.show_legend(axes)
     return figure
 
@@ -79,12 +80,13 @@ def metric_curves(history: History, main: str) -> Figure | None:
     names = [main, *[n for n in names if n != main]][:6] if main in names else names[:6]
     if not len(history) or not names:
         return None
-    figure, (axes,) = d.new_figure(6.4, 3.9)
+    figure, (axes,) = d.new_figure(5.2, 3.4)
+    unit, places = history.axis
     for i, name in enumerate(names):
-        _line(axes, history.epochs, history.metrics[name], d.COLOURS[i], label_of(name), strong=name == main)
+        _line(axes, places, history.metrics[name], d.COLOURS[i], label_of(name), strong=name == main)
     _mark_best(axes, history)
-    d.name_axes(axes, "epoch", "value", "Validation metrics")
-    d.show_legend(axes, "center left", bbox_to_anchor=(1.0, 0.5))
+    d.name_axes(axes, unit, "value", "Validation metrics")
+    d.show_legend(axes, outside=True)
     return figure
 
 
@@ -99,10 +101,9 @@ def _line(
 def _mark_best(axes: Axes, history: History) -> None:
     if history.best is None:
         return
-    epoch = history.epochs[history.best]
-    axes.axvline(
-        epoch, color=d.GREY, linestyle="--", linewidth=1.0, label=f"kept (epoch {epoch:g})", zorder=1
-    )
+    unit, places = history.axis
+    label = f"kept ({unit} {places[history.best]:g})"
+    axes.axvline(places[history.best], color=d.GREY, linestyle="--", linewidth=1.0, label=label, zorder=1)
 
 
 def confusion(task: Task, rows: Rows) -> Figure | None:
@@ -179,19 +180,19 @@ Entry = tuple[str, Array, Array, str]
 
 
 def _roc(entries: Sequence[Entry], title: str) -> Figure:
-    figure, (axes,) = d.new_figure(6.6, 4.3)
+    figure, (axes,) = d.new_figure(5.6, 3.5)
     axes.plot([0, 1], [0, 1], color=d.GREY, linestyle=":", linewidth=1)
     for name, truth, scores, colour in entries:
         x, y, _ = roc_curve(truth, scores)
         _curve(axes, x, y, colour, f"{d.plain(name, 24)}  {area_roc(truth, scores):.3f}")
     d.name_axes(axes, "false positive rate", "true positive rate", title)
-    d.show_legend(axes, "upper left", bbox_to_anchor=(1.0, 1.0), title="AUROC", title_fontsize=8.5)
+    d.show_legend(axes, title="AUROC", outside=True)
     axes.set_aspect("equal")
     return figure
 
 
 def _precision_recall(entries: Sequence[Entry], title: str) -> Figure:
-    figure, (axes,) = d.new_figure(6.6, 4.3)
+    figure, (axes,) = d.new_figure(5.6, 3.5)
     for name, truth, scores, colour in entries:
         y, x, _ = precision_recall_curve(truth, scores)
         _curve(axes, x, y, colour, f"{d.plain(name, 24)}  {area_precision_recall(truth, scores):.3f}")
@@ -199,7 +200,7 @@ def _precision_recall(entries: Sequence[Entry], title: str) -> Figure:
         axes.axhline(float(entries[0][1].mean()), color=d.GREY, linestyle=":", linewidth=1)
     axes.set_ylim(0, 1.03)
     d.name_axes(axes, "recall", "precision", title)
-    d.show_legend(axes, "upper left", bbox_to_anchor=(1.0, 1.0), title="AUPRC", title_fontsize=8.5)
+    d.show_legend(axes, title="AUPRC", outside=True)
     axes.set_aspect("equal")
     return figure
 
@@ -219,7 +220,7 @@ def parity(task: Task, rows: Rows) -> Figure | None:
         return None
     columns = min(len(targets), 3)
     lines = math.ceil(len(targets) / columns)
-    size = 4.9 if len(targets) == 1 else 3.7
+    size = 4.2 if len(targets) == 1 else 3.2
     figure, all_axes = d.new_figure(size * columns + 0.5, size * lines, columns, lines)
     for axes, i in zip(all_axes, targets, strict=False):
         known = np.isfinite(rows.truth[:, i])
@@ -245,7 +246,7 @@ def _parity_panel(figure: Figure, axes: Axes, truth: Floats, values: Floats) -> 
     axes.plot(limits, limits, color=d.RED, linewidth=1.2, label="identity")
     axes.set(xlim=limits, ylim=limits)
     axes.set_aspect("equal")
-    d.show_legend(axes, "upper left")
+    d.show_legend(axes)
 
 
 def top_terms(task: Task, rows: Rows, most: int = 25) -> Figure | None:
@@ -264,7 +265,7 @@ def top_terms(task: Task, rows: Rows, most: int = 25) -> Figure | None:
     d.label_ticks(axes, [f"{task.classes[i]} ({support[i]:,})" for i in shown], limit=34)
     axes.set(xlim=(0, 1.02), ylim=(-0.7, len(shown) - 0.3))
     d.name_axes(axes, "value", "", "Most frequent classes (number of proteins)")
-    d.show_legend(axes, "center left", bbox_to_anchor=(1.0, 0.5))
+    d.show_legend(axes, outside=True)
     return figure
 
 
@@ -279,7 +280,7 @@ def per_protein(task: Task, rows: Rows) -> Figure | None:
         name, each = "mean absolute error", np.abs(rows.truth[:, 0] - rows.scores[:, 0])
     values = per_protein_means(rows, each)
     kept = lengths > 0
-    figure, (left, right) = d.new_figure(8.6, 3.5, 2)
+    figure, (left, right) = d.new_figure(8.0, 3.1, 2)
     left.hist(values[kept], bins=30, color=d.BLUE, edgecolor="white", linewidth=0.4)
     left.axvline(
         float(values[kept].mean()), color=d.RED, linewidth=1.4, label=f"mean {values[kept].mean():.3f}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,7 @@ from profactory.errors import DataError
 BLOCK = 4096
 
 
-def write_predictions(
-    path: Path, inputs: pa.Table, predictions: Mapping[str, Sequence[Any]]
-) -> dict[str, str]:
+def write_predictions(path: Path, inputs: pa.Table, predictions: Mapping[str, Any]) -> dict[str, str]:
     """Write input columns, then prediction columns, row by row.
 
     Parameters
@@ -44,7 +42,7 @@ def write_predictions(
         names[name] = free_name(name, [*inputs.column_names, *names.values()])
     with open_writer(path, [*inputs.column_names, *names.values()]) as writer:
         for start in range(0, len(inputs), BLOCK):
-            block: dict[str, Sequence[Any]] = inputs.slice(start, BLOCK).to_pydict()
+            block: dict[str, Any] = inputs.slice(start, BLOCK).to_pydict()
             block |= {names[name]: column[start : start + BLOCK] for name, column in predictions.items()}
             writer.write(block)
     return names

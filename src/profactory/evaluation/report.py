@@ -18,7 +18,7 @@ from profactory.evaluation.names import main_metric
 from profactory.evaluation.page import render_page
 from profactory.evaluation.plots import make_plots
 from profactory.evaluation.predictions import write_predictions
-from profactory.evaluation.verdict import compare
+from profactory.evaluation.verdict import Scored, compare
 from profactory.files import atomic_write_bytes, atomic_write_json, atomic_write_text
 from profactory.tasks import Task, Values
 
@@ -47,7 +47,7 @@ class EvaluatedSplit:
     outputs: Values
     table: pa.Table
     baselines: Mapping[str, Values] = field(default_factory=dict)
-    predictions: Mapping[str, Sequence[Any]] | None = None
+    predictions: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -150,16 +150,20 @@ def _measure(
     metrics: dict[str, Any] = {}
     tables: dict[str, Any] = {}
     notes: dict[str, Any] = {}
+    measured: dict[str, Scores] = {}
     for name, split in splits.items():
         metrics[name], scores = measure(task, split.targets, split.outputs, seed=seed)
         tables[name] = [_finite(row) for row in scores.table]
         notes[name] = scores.notes
+        measured[name] = scores
     chosen = splits[main]
-    metrics["baselines"] = {
-        name: measure(task, chosen.targets, outputs, seed=seed)[0]
-        for name, outputs in chosen.baselines.items()
-    }
-    verdict = compare(task, chosen.targets, chosen.outputs, chosen.baselines, main_metric(task), seed=seed)
+    metrics["baselines"] = {}
+    floors: dict[str, Scored] = {}
+    for name, outputs in chosen.baselines.items():
+        metrics["baselines"][name], scores = measure(task, chosen.targets, outputs, seed=seed)
+        floors[name] = (outputs, scores)
+    model = (chosen.outputs, measured[main])
+    verdict = compare(task, chosen.targets, model, floors, main_metric(task), seed=seed)
     return metrics | {
         "task": str(task.kind),
         "main_split": main,

@@ -8,7 +8,7 @@ from typing import Any
 
 from profactory.evaluation.formats import number
 from profactory.evaluation.intervals import Interval, paired_difference
-from profactory.evaluation.metrics import compute_metrics
+from profactory.evaluation.metrics import Scores
 from profactory.evaluation.names import label_of
 from profactory.tasks import Task, Values
 
@@ -16,6 +16,9 @@ _AGAINST = {
     "composition": "amino-acid composition",
     "majority": "the majority of the training labels",
 }
+
+
+Scored = tuple[Values, Scores]
 
 
 @dataclass(frozen=True)
@@ -51,25 +54,27 @@ class Verdict:
 def compare(
     task: Task,
     targets: Values,
-    outputs: Values,
-    baselines: Mapping[str, Values],
+    model: Scored,
+    baselines: Mapping[str, Scored],
     metric: str,
     *,
     seed: int = 0,
 ) -> Verdict | None:
-    """Compare with the composition baseline, or with the majority if there is no other; None without any."""
+    """Compare with the composition baseline, or with the majority if there is no other; None without any.
+
+    `model` and `baselines` are outputs with the scores computed from them.
+    """
     against = next((name for name in ("composition", "majority") if name in baselines), None)
     if against is None:
         return None
     other = baselines[against]
-    difference = paired_difference(task, targets, outputs, other, metric, seed=seed)
-    values = [compute_metrics(task, targets, each)[metric] for each in (outputs, other)]
-    if task.per_residue and against == "composition":
-        what = "a linear model on windows of 15 residues"
-    else:
-        what = _AGAINST[against]
+    exact = (model[1].values, other[1].values)
+    difference = paired_difference(task, targets, model[0], other[0], metric, seed=seed, exact=exact)
+    windowed = task.per_residue and against == "composition"
+    what = "a linear model on windows of 15 residues" if windowed else _AGAINST[against]
     outcome = _outcome(difference, task.mode_of(metric))
-    return Verdict(metric, against, difference, outcome, _sentence(outcome, metric, values, difference, what))
+    sentence = _sentence(outcome, metric, [values[metric] for values in exact], difference, what)
+    return Verdict(metric, against, difference, outcome, sentence)
 
 
 def _outcome(difference: Interval, mode: str) -> str:
@@ -84,9 +89,10 @@ def _sentence(outcome: str, metric: str, values: list[float], difference: Interv
     if outcome == "unknown":
         return f"Whether the language model beats {what} cannot be told: {name} is not defined for both."
     model, other = number(values[0]), number(values[1])
-    gap = f"{number(difference.value, sign=True)} (95 % interval {number(difference.low, sign=True)} to {number(difference.high, sign=True)})"
+    low, high = number(difference.low, sign=True), number(difference.high, sign=True)
+    gap = f"{number(difference.value, sign=True)} (95 % interval {low} to {high})"
     if outcome == "better":
         return f"The language model earns its keep: {name} {model} against {other} of {what}, {gap}."
     if outcome == "worse":
-        return f"The language model does not earn its keep: {name} {model} is worse than {other} of {what}, {gap}."
+        return f"The language model does not earn its keep: {name} {model} against {other} of {what}, {gap}."
     return f"No clear gain over {what}: {name} {model} against {other}, {gap}; more test data would tell."
