@@ -1,0 +1,135 @@
+"""Reading and checking a million rows: time beside polars.read_csv, and peak memory.
+
+usage: python benchmarks/read_table.py [--rows 1000000] [--out benchmarks/results/read_table.json]
+
+Each measurement runs in a process of its own, on a file that has just been read once (so that all find it in
+the page cache); of two runs the faster counts. Memory is the peak of the process above what it held after its
+imports. "read and clean" is every cell read strictly and every sequence through the residue policy; "prepare"
+also infers the task, checks the labels, counts duplicates and writes the verified, memory-mapped data set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from profactory.files import sha256_file
+
+HERE = Path(__file__)
+
+
+def write_table(path: Path, rows: int) -> None:
+    """Write proteins with lengths as in Swiss-Prot (log-normal, mean about 320) and seven classes."""
+    rng = random.Random(0)
+    pool = "".join(rng.choices("ACDEFGHIKLMNPQRSTVWY", k=2_000_000))
+    with path.open("w", encoding="ascii") as handle:
+        handle.write("id,sequence,label\n")
+        for row in range(rows):
+            length = min(2000, max(30, int(rng.lognormvariate(5.65, 0.5))))
+            start = rng.randrange(len(pool) - length)
+            handle.write(f"P{row},{pool[start : start + length]},{row % 7}\n")
+
+
+def run_polars(path: str) -> int:
+    """Read with polars' defaults."""
+    import polars
+
+    return len(polars.read_csv(path))
+
+
+def run_read(path: str) -> int:
+    """Read and clean."""
+    from profactory.data.reading import open_table
+    from profactory.data.residues import clean_sequences
+
+    rows = 0
+    for chunk in open_table(path).chunks():
+        rows += len(clean_sequences(chunk.columns.column("sequence")).sequences)
+    return rows
+
+
+def run_prepare(path: str) -> int:
+    """Make a validated data set, with nothing in the cache."""
+    from profactory.data.prepare import prepare_dataset
+
+    with tempfile.TemporaryDirectory() as cache:
+        return len(prepare_dataset(path, cache=cache).dataset)
+
+
+RUNS = {"polars": run_polars, "read_and_clean": run_read, "prepare": run_prepare}
+
+
+def warm_up(name: str) -> None:
+    """Import what the measurement needs, so that only the work is measured."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "small.csv"
+        write_table(path, 50)
+        RUNS[name](str(path))
+
+
+def measure_here(name: str, path: str) -> dict[str, float]:
+    """Run one measurement in this process."""
+    warm_up(name)
+    before = peak_memory()
+    start = time.perf_counter()
+    rows = RUNS[name](path)
+    seconds = time.perf_counter() - start
+    return {"rows": rows, "seconds": round(seconds, 3), "peak_mb": round((peak_memory() - before) / 1024, 1)}
+
+
+def peak_memory() -> int:
+    """Return the largest resident size of this process so far, in kB; getrusage would count its parent's."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
+
+
+def measure(name: str, path: Path, repeats: int = 2) -> dict[str, float]:
+    """Run one measurement in processes of its own and keep the fastest."""
+    command = [sys.executable, str(HERE), "--measure", name, str(path)]
+    runs = [json.loads(subprocess.check_output(command, text=True)) for _ in range(repeats)]
+    return min(runs, key=lambda run: run["seconds"])
+
+
+def benchmark(rows: int) -> dict[str, object]:
+    """Measure at a tenth of the rows (for the growth of memory) and at all of them."""
+    results: dict[str, object] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for size in (rows // 10, rows):
+            path = Path(folder) / f"{size}.csv"
+            write_table(path, size)
+            sha256_file(path)  # into the page cache
+            runs = {name: measure(name, path) for name in RUNS}
+            polars = runs["polars"]["seconds"]
+            ratios = {
+                name: round(run["seconds"] / polars, 2) for name, run in runs.items() if name != "polars"
+            }
+            megabytes = round(path.stat().st_size / 1e6, 1)
+            results[f"{size}_rows"] = {"megabytes": megabytes, **runs, "times_polars": ratios}
+    return results
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--out", type=Path, default=HERE.parent / "results" / "read_table.json")
+    parser.add_argument("--measure", nargs=2, metavar=("NAME", "PATH"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(measure_here(*options.measure)))
+        return
+    report = {"cpus": os.cpu_count(), "load_before": os.getloadavg()[0], **benchmark(options.rows)}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(report, indent=2) + "\n")
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Memory does not grow with the table, and a hostile file fails early; measured in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+CHILD = """
+    import json, sys
+    from pathlib import Path
+    from profactory.data.prepare import prepare_dataset
+    from profactory.errors import ProFactoryError
+
+    def peak():
+        status = Path("/proc/self/status").read_text()
+        return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
+
+    small, big, cache = sys.argv[1:]
+    prepare_dataset(small, cache=cache)
+    before, message, rows = peak(), "", 0
+    try:
+        rows = len(prepare_dataset(big, cache=cache).dataset)
+    except ProFactoryError as error:
+        message = str(error)
+    print(json.dumps({"rows": rows, "megabytes": peak() - before, "message": message}))
+"""
+
+
+def run(small: Path, big: Path) -> dict[str, object]:
+    command = [sys.executable, "-c", textwrap.dedent(CHILD), str(small), str(big), str(big.parent / "cache")]
+    result = json.loads(subprocess.check_output(command, text=True))
+    assert isinstance(result, dict)
+    return result
+
+
+def write(path: Path, rows: int) -> Path:
+    sequence = "ACDEFGHIKLMNPQRSTVWY" * 15
+    with path.open("w") as handle:
+        handle.write("id,sequence,label\n")
+        handle.writelines(f"P{i},{sequence[i % 20 :]},{i % 3}\n" for i in range(rows))
+    return path
+
+
+def test_more_rows_need_hardly_more_memory(tmp_path: Path) -> None:
+    """150,000 more rows are 45 MB more of text; hashes, labels and what the allocator keeps are less."""
+    result = run(write(tmp_path / "small.csv", 50_000), write(tmp_path / "big.csv", 200_000))
+    assert result["rows"] == 200_000
+    assert float(str(result["megabytes"])) < 25
+
+
+def test_an_unclosed_quote_in_a_big_file_fails_early(tmp_path: Path) -> None:
+    small = write(tmp_path / "small.csv", 20_000)
+    big = tmp_path / "big.csv"
+    with big.open("w") as handle:
+        handle.write('id,sequence,label\nP0,ACD,0\nP1,"ACD,1\n')
+        for _ in range(300):
+            handle.write(("P2," + "ACDEFGHIKL" * 30 + ",1\n") * 1000)  # 90 MB
+    result = run(small, big)
+    assert "a quote opened in line 3 is not closed within 2,000,000 characters" in str(result["message"])
+    assert float(str(result["megabytes"])) < 60
