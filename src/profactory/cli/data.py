@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from cyclopts import App, Group, Parameter
 
 from profactory.cli import terminal
-from profactory.cli.flags import FLAG, OUTPUT, Json, Overwrite, UsageError, with_settings
+from profactory.cli.flags import FLAG, OUTPUT, Json, Overwrite, UsageError, validated, with_settings
 from profactory.config import SplitMethod
 
 COLUMNS = ("sequence_column", "label_column", "split_column", "task")
@@ -29,7 +29,8 @@ def check(  # noqa: D417 - the settings describe themselves
 ) -> int:
     """Report on a table of sequences, and name every row that cannot be used.
 
-    Ends with exit code 1 if the data cannot be used as they are.
+    Ends with exit code 1 if the data cannot be used as they are, unless
+    --fix has written a copy that can.
 
     Example: profactory check proteins.csv
              profactory check proteins.csv --fix --out clean
@@ -53,12 +54,12 @@ def check(  # noqa: D417 - the settings describe themselves
         )
     from profactory import api
 
-    report = api.check(data, fix=fix, out=out, overwrite=overwrite, **settings)
+    report = api.check(data, fix=fix, out=out, overwrite=overwrite, **validated(settings))
     if json:
         terminal.say_json(report.to_dict())
     else:
         terminal.say(report.text())
-    return 0 if report.usable else 1
+    return 0 if fix or report.usable else 1
 
 
 @with_settings(*COLUMNS, "bad_rows")
@@ -109,7 +110,7 @@ def split(  # noqa: D417 - the settings describe themselves
         identity=identity,
         seed=seed,
         overwrite=overwrite,
-        **settings,
+        **validated(settings),
     )
     if json:
         terminal.say_json(report.to_dict())

@@ -7,8 +7,10 @@ for a run that was stopped (and can be resumed).
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -117,6 +119,12 @@ def _run(typed: list[str]) -> int:
             f"{place}{error.strerror or error}\n  fix: check the path, its permissions and the disk"
         )
         return 1
+    except Exception:  # noqa: BLE001 - the last resort: shown whole, never hidden
+        traceback.print_exc()
+        terminal.say_error(
+            f"This is a mistake in ProFactory.\n  fix: please report the lines above, with: {_typed(typed)}"
+        )
+        return 1
     return result if isinstance(result, int) else 0
 
 
@@ -124,6 +132,10 @@ def _version() -> str:
     from profactory import __version__
 
     return __version__
+
+
+def _typed(words: Sequence[str]) -> str:
+    return shlex.join(["profactory", *words])
 
 
 def _usage(error: CycloptsError) -> str:

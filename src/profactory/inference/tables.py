@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from profactory.data.bundled import bundled_path
 from profactory.data.columns import find_columns
 from profactory.data.reading import Chunk, Table, open_table
 from profactory.data.residues import clean_sequences
@@ -107,7 +108,7 @@ def predict_file(
     predictor
         The model.
     source
-        Any format that :func:`profactory.data.reading.open_table` reads.
+        Any format that :func:`profactory.data.reading.open_table` reads, or ``bundled:NAME``.
     out
         ``.csv``, ``.tsv``, ``.parquet`` or ``.jsonl``; appears when it is complete.
     sequence_column
@@ -161,7 +162,7 @@ def open_request(
     ProFactoryError
         As :func:`predict_file`.
     """
-    table = open_table(source)
+    table = open_table(bundled_path(str(source)) or source)
     columns = find_columns(table.columns, sequence=sequence_column, need_label=False, file=str(source))
     _check_target(table.path, Path(out), overwrite)
     return table, columns.sequence

@@ -258,9 +258,14 @@ def test_an_error_of_the_system_is_a_sentence(
     assert capsys.readouterr().err.startswith("Error: /data/out.csv: No space left on device")
 
 
-def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ZeroDivisionError):
-        _raising(ZeroDivisionError(), monkeypatch)
+def test_a_mistake_of_ours_is_shown_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _raising(ZeroDivisionError("ouch"), monkeypatch) == 1
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert "ZeroDivisionError: ouch" in said
+    assert said.endswith("with: profactory resume somewhere\n")
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:
