@@ -1,0 +1,273 @@
+"""A report on a data set before any training: what is in it, what is wrong with it, what to do next."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from profactory.data.checking_text import render
+from profactory.data.dataset import DATA_FILE
+from profactory.data.fixing import Fixed, fix_dataset
+from profactory.data.homology import usable_cores
+from profactory.data.label_profile import LabelProfile, profile_labels
+from profactory.data.prepare import Prepared, prepare_dataset
+from profactory.errors import Problem
+from profactory.tasks import TaskKind
+
+MODEL_LENGTH = 1022  # residues that ESM-2 models were trained to read; the commonest limit
+FEW_ROWS = 100
+RARE_CLASS = 10
+IMBALANCED = 10.0  # commonest class by rarest
+# Forward pass: 2 operations per parameter and residue. The speed is what small models reach on one core of
+# an ordinary processor; the estimate is meant to tell seconds from hours.
+FLOPS_PER_CORE = 1.5e10
+SMALL_MODEL = 8e6
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What is known about a data set.
+
+    Parameters
+    ----------
+    source
+        What the user typed.
+    files
+        Path, split and size of each file.
+    columns
+        Which column is the sequence, the labels, the split, the identifier.
+    counts
+        ``rows_read`` = ``used`` + ``rejected``, and what else the reader counted.
+    problems
+        Rows that cannot be used, with line, column, value and reason (the first 10,000).
+    task, task_reason
+        What the labels are and why; empty without labels.
+    labels
+        Class balance or range of the numbers.
+    lengths
+        Residues: shortest, mean, median, longest and a histogram.
+    too_long, model_length
+        Sequences longer than what a model reads, and that length.
+    warnings
+        Sentences about what would spoil training or its evaluation.
+    estimate
+        Residues, size on disk, rough seconds to embed all sequences once.
+    next_command
+        The command to type next.
+    fixed
+        What ``fix`` wrote.
+    """
+
+    source: str
+    files: list[dict[str, Any]]
+    columns: dict[str, Any]
+    counts: dict[str, Any]
+    problems: list[Problem]
+    task: dict[str, Any]
+    task_reason: str
+    labels: LabelProfile | None
+    lengths: dict[str, Any]
+    too_long: int
+    model_length: int
+    warnings: list[str]
+    estimate: dict[str, Any]
+    next_command: str
+    fixed: Fixed | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is something to train on: no row is rejected, or a clean copy was written."""
+        return not self.counts["rejected"] or self.fixed is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the whole report as JSON-ready values."""
+        return {
+            **vars(self),
+            "usable": self.usable,
+            "problems": [problem.to_dict() for problem in self.problems],
+            "labels": self.labels.to_dict() if self.labels else None,
+            "fixed": self.fixed.to_dict() if self.fixed else None,
+        }
+
+    def text(self) -> str:
+        """Return the report as lines for a terminal."""
+        return render(self)
+
+
+@dataclass
+class _Options:
+    """What the user typed, to be typed again in the next command."""
+
+    source: str
+    columns: dict[str, Any] = field(default_factory=dict)
+
+    def command(self, prepared: Prepared, fixed: Fixed | None) -> str:
+        """Return the command to type next, with the clean copy if there is one."""
+        if prepared.task is None:
+            return f"profactory predict RUN {shlex.quote(self.source)} --out predictions.csv"
+        rejected = bool(prepared.counts["rejected"])
+        words = ["profactory", "train", shlex.quote(str(fixed.data) if fixed else self.source)]
+        for name, value in self.columns.items():
+            for item in [value] if isinstance(value, str) else value or []:
+                words += [f"--{name.replace('_', '-')}", shlex.quote(str(item))]
+        if rejected and fixed is None:
+            words.append("--bad-rows drop")
+        return " ".join(words)
+
+
+def check(
+    source: str | Path,
+    *,
+    sequence_column: str | None = None,
+    label_column: str | list[str] | None = None,
+    split_column: str | None = None,
+    task: TaskKind | None = None,
+    limit: int | None = None,
+    sample: float | None = None,
+    seed: int = 0,
+    max_length: int = MODEL_LENGTH,
+    fix: bool = False,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+) -> DataReport:
+    """Read a data set as training would, and report on it.
+
+    Parameters
+    ----------
+    source
+        Whatever training takes.
+    sequence_column, label_column, split_column, task, limit, sample, seed
+        As for :func:`profactory.data.prepare.prepare_dataset`.
+    max_length
+        Residues that the model to be trained reads; longer sequences are counted.
+    fix, out, overwrite
+        Write clean files, ``rejected_rows.csv`` and ``changes.csv`` into the folder `out`.
+
+    Raises
+    ------
+    DataError
+        The data cannot be read at all, columns are missing, or no row can be used.
+    """
+    prepared = prepare_dataset(
+        source,
+        sequence_column=sequence_column,
+        label_column=label_column,
+        split_column=split_column,
+        task=task,
+        limit=limit,
+        sample=sample,
+        seed=seed,
+        need_labels=bool(label_column or task),
+        bad_rows="drop",
+    )
+    columns = {
+        "sequence_column": sequence_column,
+        "label_column": label_column,
+        "split_column": split_column,
+        "task": str(task) if task else None,
+    }
+    fixed = fix_dataset(prepared, Path(out), overwrite=overwrite) if fix and out is not None else None
+    return _report(prepared, _Options(str(source), columns), max_length, fixed)
+
+
+def _report(prepared: Prepared, options: _Options, max_length: int, fixed: Fixed | None) -> DataReport:
+    dataset = prepared.dataset
+    profile = profile_labels(dataset, prepared.task) if prepared.task else None
+    too_long = int((dataset.lengths > max_length).sum())
+    return DataReport(
+        source=options.source,
+        files=[{k: file[k] for k in ("path", "split", "size")} for file in dataset.sources],
+        columns=dataset.columns.to_dict(),
+        counts=prepared.counts,
+        problems=prepared.rejected,
+        task=prepared.task.to_dict() if prepared.task else {},
+        task_reason=prepared.task_reason,
+        labels=profile,
+        lengths=describe_lengths(dataset.lengths),
+        too_long=too_long,
+        model_length=max_length,
+        warnings=_warnings(prepared, profile, too_long, max_length),
+        estimate=_estimate(prepared),
+        next_command=options.command(prepared, fixed),
+        fixed=fixed,
+    )
+
+
+def describe_lengths(lengths: Any) -> dict[str, Any]:
+    """Return shortest, mean, median, longest, and a histogram of at most twelve round bins.
+
+    Examples
+    --------
+    >>> describe_lengths([10, 20, 30])["histogram"]
+    {'edges': [10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32], 'counts': [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]}
+    """
+    values = np.asarray(lengths)
+    low, high = int(values.min()), int(values.max())
+    step = next(
+        s * 10**p for p in range(9) for s in (1, 2, 5) if (high // (s * 10**p)) - (low // (s * 10**p)) < 12
+    )
+    edges = np.arange(low // step * step, (high // step + 1) * step + 1, step)
+    counts, _ = np.histogram(values, edges)
+    return {
+        "shortest": low,
+        "mean": float(values.mean()),
+        "median": float(np.median(values)),
+        "longest": high,
+        "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
+    }
+
+
+def _warnings(prepared: Prepared, profile: LabelProfile | None, too_long: int, max_length: int) -> list[str]:
+    """Say what would spoil training or its evaluation, most serious first."""
+    counts = prepared.counts
+    found = []
+    if prepared.task is None:
+        found.append("No label column was found; the data can be predicted on, or name it by --label-column.")
+    found += [
+        f"{shared:,} of {counts['splits'][name]:,} {name} rows have a sequence that is also in train;"
+        f" the {name} score will be too good. Divide anew: profactory split."
+        for name, shared in counts["in_train"].items()
+        if shared
+    ]
+    if counts["contradictory"]:
+        found.append(
+            f"{counts['contradictory']:,} sequences occur with more than one label; at most one can be right."
+        )
+    if counts["duplicates"]:
+        found.append(f"{counts['duplicates']:,} rows repeat a sequence; splits keep them on one side.")
+    if too_long:
+        found.append(
+            f"{too_long:,} sequences have more than {max_length:,} residues; a model reads the first"
+            f" {max_length:,} (--max-length), and labels of residues behind are not used."
+        )
+    if counts["used"] < FEW_ROWS:
+        found.append(f"{counts['used']:,} rows are few: intervals will be wide, prefer --method freeze.")
+    return found + (_class_warnings(profile) if profile else [])
+
+
+def _class_warnings(profile: LabelProfile) -> list[str]:
+    found = []
+    sizes = profile.classes
+    rare = [name for name, size in sizes.items() if size < RARE_CLASS]
+    if rare and profile.unit == "rows":
+        shown = ", ".join(rare[:5]) + (", …" if len(rare) > 5 else "")
+        found.append(f"{len(rare):,} of {len(sizes):,} classes have fewer than {RARE_CLASS} rows: {shown}.")
+    if sizes and max(sizes.values()) > IMBALANCED * max(1, min(sizes.values())):
+        found.append("The classes are imbalanced; look at MCC and macro F1 rather than at accuracy.")
+    return found
+
+
+def _estimate(prepared: Prepared) -> dict[str, Any]:
+    residues = int(prepared.counts["total_residues"])
+    seconds = 2 * SMALL_MODEL * residues / (FLOPS_PER_CORE * usable_cores())
+    return {
+        "residues": residues,
+        "disk_bytes": (prepared.dataset.path / DATA_FILE).stat().st_size,
+        "embedding_seconds": round(seconds, 1),
+        "basis": f"one pass of a model with {SMALL_MODEL / 1e6:.0f} million parameters"
+        f" on {usable_cores()} cores without a GPU; grows with the parameters",
+    }

@@ -1,0 +1,148 @@
+"""The data report as lines for a terminal."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from profactory.errors import SHOWN_PROBLEMS
+
+if TYPE_CHECKING:
+    from profactory.data.checking import DataReport
+
+WIDTH = 30  # of the longest bar
+SHOWN_CLASSES = 20
+RESIDUE_NOTES = {
+    "lower_case": "sequences in lower case, made upper case",
+    "white_space": "sequences with white space, removed",
+    "stop_codon": "sequences ending in a stop codon '*', removed",
+    "nonstandard": "sequences with non-standard residues (U O B Z X J), kept",
+}
+
+
+def render(report: DataReport) -> str:
+    """Return the report as text: rows, problems, task, labels, lengths, warnings, next command."""
+    sections = (_rows, _problems, _residues, _labels, _lengths, _splits, _warnings, _next)
+    return "\n".join(line for section in sections for line in section(report))
+
+
+def printable(text: str) -> str:
+    """Replace what a terminal might obey (escape sequences, text direction) by a visible mark."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def bars(counts: Mapping[str, int], *, total: int | None = None) -> list[str]:
+    """Return one line per name: name, bar, count, share of the total."""
+    if not counts:
+        return []
+    whole = total if total is not None else sum(counts.values())
+    most = max(*counts.values(), 1)
+    width = min(32, max(len(printable(name)) for name in counts))
+    lines = []
+    for name, count in counts.items():
+        bar = "█" * round(WIDTH * count / most) or ("▏" if count else "")
+        shown = printable(name)[:width]
+        lines.append(f"  {shown:<{width}}  {bar:<{WIDTH}} {count:>9,}  {100 * count / max(1, whole):5.1f} %")
+    return lines
+
+
+def histogram(edges: Sequence[float], counts: Sequence[int], *, whole: bool) -> list[str]:
+    """Return one line per bin; `whole` for numbers that are whole, such as lengths."""
+    names = [
+        f"{low:,.0f}–{high - 1:,.0f}" if whole else f"{low:.4g} … {high:.4g}"
+        for low, high in itertools.pairwise(edges)
+    ]
+    return bars(dict(zip(names, counts, strict=True)))
+
+
+def _rows(report: DataReport) -> list[str]:
+    counts, columns = report.counts, report.columns
+    labels = ", ".join(map(repr, columns["labels"])) or "none"
+    lines = [
+        printable(report.source),
+        f"  {counts['rows_read']:,} rows read = {counts['used']:,} used + {counts['rejected']:,} rejected",
+        f"  sequence column {columns['sequence']!r}; label {labels}; split {columns['split'] or 'none'!r}",
+    ]
+    if report.task:
+        lines.append(f"  task {report.task['kind']}: {printable(report.task_reason)}")
+    return lines
+
+
+def _problems(report: DataReport) -> list[str]:
+    if not report.problems:
+        return []
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in report.counts["rejected_by"].items())
+    lines = ["", f"Rows that cannot be used ({kinds}):"]
+    lines += [f"  - {printable(str(problem))}" for problem in report.problems[:SHOWN_PROBLEMS]]
+    more = report.counts["rejected"] - min(len(report.problems), SHOWN_PROBLEMS)
+    if more > 0:
+        lines.append(f"  - … and {more:,} more")
+    if report.fixed is None:
+        lines.append("  --fix --out DIR writes a clean copy, and these rows to rejected_rows.csv")
+    return lines
+
+
+def _residues(report: DataReport) -> list[str]:
+    found = report.counts["residues"]
+    lines = [f"  {found[kind]:,} {words}" for kind, words in RESIDUE_NOTES.items() if found.get(kind)]
+    letters = ", ".join(f"{letter} {found[letter]:,}" for letter in "UOBZXJ" if found.get(letter))
+    if letters:
+        lines.append(f"  of these residues: {letters}")
+    return ["", "Residues", *lines] if lines else []
+
+
+def _labels(report: DataReport) -> list[str]:
+    profile = report.labels
+    if profile is None:
+        return []
+    missing = [f"  {profile.missing:,} without a label"] if profile.missing else []
+    if profile.classes:
+        largest = dict(sorted(profile.classes.items(), key=lambda item: -item[1])[:SHOWN_CLASSES])
+        left = len(profile.classes) - len(largest)
+        rest = [f"  … and {left:,} more classes"] if left else []
+        whole = report.counts["used"] if profile.unit == "rows" else sum(profile.classes.values())
+        title = f"{len(profile.classes):,} classes ({profile.unit})"
+        return ["", title, *bars(largest, total=whole), *rest, *missing]
+    lines = []
+    for target, numbers in profile.numbers.items():
+        lines += ["", f"Label {printable(target)} ({numbers['count']:,} numbers)", *_numbers(numbers)]
+    return [*lines, *missing]
+
+
+def _numbers(numbers: Mapping[str, Any]) -> list[str]:
+    if not numbers["count"]:
+        return []
+    words = (f"{name} {numbers[name]:.4g}" for name in ("lowest", "median", "mean", "highest", "std"))
+    shape = numbers["histogram"]
+    return ["  " + ", ".join(words), *histogram(shape["edges"], shape["counts"], whole=False)]
+
+
+def _lengths(report: DataReport) -> list[str]:
+    lengths, shape = report.lengths, report.lengths["histogram"]
+    return [
+        "",
+        f"Length: shortest {lengths['shortest']:,}, median {lengths['median']:,.0f},"
+        f" longest {lengths['longest']:,}; {report.estimate['residues']:,} residues",
+        *histogram(shape["edges"], shape["counts"], whole=True),
+    ]
+
+
+def _splits(report: DataReport) -> list[str]:
+    splits = {name: count for name, count in report.counts["splits"].items() if count}
+    if not splits:
+        return ["", "No splits: training divides the rows by itself (--split), or see profactory split."]
+    return ["", "Splits", *bars(splits)]
+
+
+def _warnings(report: DataReport) -> list[str]:
+    return ["", "Note", *(f"  ! {printable(line)}" for line in report.warnings)] if report.warnings else []
+
+
+def _next(report: DataReport) -> list[str]:
+    seconds = report.estimate["embedding_seconds"]
+    time = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    lines = ["", f"Estimate: about {time} for {report.estimate['basis']}."]
+    if report.fixed:
+        lines += [f"Written: {name}" for name in report.fixed.files]
+    return [*lines, f"Next: {printable(report.next_command)}"]
