@@ -114,7 +114,7 @@ def test_what_is_no_run_is_named(tmp_path: Path, files: tuple[str, ...]) -> None
 
 
 def test_a_missing_run_a_foreign_status_and_a_newer_layout_are_named(tmp_path: Path, run: Run) -> None:
-    with pytest.raises(NotARunError, match="there is no run"):
+    with pytest.raises(NotARunError, match="There is no run"):
         Run.open(tmp_path / "nowhere")
     (run.path / "status.json").write_text('{"schema_version": 1, "state": "sleepy"}')
     with pytest.raises(NotARunError, match="not the status"):

@@ -130,7 +130,7 @@ def stop(run: Path, /, *, wait: float = 60.0, json: Json = False) -> None:
         time.sleep(_POLL_SECONDS / 5)
     if was_running and opened.owner() is not None:
         raise RunError(
-            f"run {opened.path.name} has not ended after {wait:g} s",
+            f"The run {opened.path.name} has not ended after {wait:g} s.",
             expected="an end after the step and its checkpoint",
             fix="wait, and look with profactory runs show; it was asked to stop",
         )
@@ -160,7 +160,7 @@ def delete(
     """
     opened = Run.open(run)
     if not yes and not _confirmed(opened.path):
-        raise RunError(f"{opened.path} was not deleted", fix="add --yes, or answer y")
+        raise RunError(f"{opened.path} was not deleted.", fix="add --yes, or answer y")
     opened.delete()
     terminal.say(f"deleted {opened.path}")
 

@@ -162,13 +162,13 @@ class Predictor:
                 raise
             if len(tokens) == 1:
                 raise MemoryBudgetError(
-                    f"a sequence of {len(tokens[0]):,} tokens does not fit into the memory of {self.device}",
+                    f"A sequence of {len(tokens[0]):,} tokens does not fit into the memory of {self.device}.",
                     expected="memory for one sequence at a time",
                     fix="predict with --device cpu, or train with a smaller --max-length",
                 ) from None
         self.tokens_per_batch = max(1, self.tokens_per_batch // 2)
         log.warning(
-            "a batch did not fit into memory; going on with %d tokens per batch", self.tokens_per_batch
+            "A batch did not fit into memory; going on with %d tokens per batch.", self.tokens_per_batch
         )
         middle = len(tokens) // 2
         return self._run_fitting(tokens[:middle]) + self._run_fitting(tokens[middle:])
@@ -201,7 +201,7 @@ def choose_device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(
-            f"the device {name!r} cannot be used here",
+            f"The device {name!r} cannot be used here.",
             expected="cpu, or a GPU that torch can use",
             fix="--device auto; profactory doctor says what is missing",
         ) from error
@@ -247,7 +247,7 @@ def _dtype(precision: str, device: torch.device) -> torch.dtype | None:
     known = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
     if precision not in known or (precision == "fp16" and device.type == "cpu"):
         raise ConfigError(
-            f"the precision {precision} cannot be used on {device}",
+            f"The precision {precision} cannot be used on {device}.",
             expected="fp32 or bf16" + ("" if device.type == "cpu" else " or fp16"),
             fix="leave --precision out for fp32",
         )

@@ -107,7 +107,7 @@ def plain(value: Any) -> Any:
 
 def read_object(path: Path) -> dict[str, Any]:
     """Read a JSON object of a run; damaged files are named."""
-    with explained(path.parent, f"cannot read {path.name}"):
+    with explained(path.parent, f"Cannot read {path.name}"):
         try:
             content = read_json(path)
         except ValueError as error:
@@ -122,13 +122,13 @@ def check_schema(path: Path, content: Mapping[str, Any]) -> None:
     version = content.get("schema_version")
     if not isinstance(version, int) or content.get("state") not in STATES:
         raise NotARunError(
-            f"{path} is not the status of a ProFactory run",
+            f"{path} is not the status of a ProFactory run.",
             expected="a directory written by profactory train",
             fix="profactory runs list shows the runs",
         )
     if version > SCHEMA_VERSION:
         raise NotARunError(
-            f"{path.parent} was written by a newer ProFactory (layout {version})",
+            f"{path.parent} was written by a newer ProFactory (layout {version}).",
             expected=f"layout {SCHEMA_VERSION} or older",
             fix="update: pip install --upgrade profactory",
         )
@@ -142,10 +142,10 @@ def explained(path: Path, what: str) -> Iterator[None]:
     except FileNotFoundError as error:
         if not path.exists():
             raise gone(path) from error
-        raise RunError(f"{what} of {path}: {error.strerror}", fix=f"look at {error.filename}") from error
+        raise RunError(f"{what} of {path}: {error.strerror}.", fix=f"look at {error.filename}") from error
     except OSError as error:
         raise RunError(
-            f"{what} ({path}): {error.strerror or error}",
+            f"{what} ({path}): {error.strerror or error}.",
             expected="a directory that can be read and written, on a disk with free space",
             fix="check its permissions and the free space, or choose another --out",
         ) from error
@@ -154,7 +154,7 @@ def explained(path: Path, what: str) -> Iterator[None]:
 def gone(path: Path) -> RunError:
     """The run directory has disappeared."""
     return RunError(
-        f"the directory {path} does not exist (any more)",
+        f"The directory {path} does not exist (any more).",
         expected="it stays where it is while a run is at work",
         fix="profactory runs list shows the runs; start again with profactory train",
     )
@@ -163,7 +163,7 @@ def gone(path: Path) -> RunError:
 def exists(path: Path) -> RunExistsError:
     """The path is taken."""
     return RunExistsError(
-        f"{path} exists already",
+        f"{path} exists already.",
         expected="a path that is free: nothing is overwritten unasked",
         fix=f"choose another --out, go on with profactory resume {path}, or replace it with --overwrite",
     )
@@ -171,7 +171,7 @@ def exists(path: Path) -> RunExistsError:
 
 def not_a_run(path: Path) -> NotARunError:
     """There is no run at the path."""
-    found = f"{path} is not a run directory" if path.exists() else f"there is no run {path}"
+    found = f"{path} is not a run directory." if path.exists() else f"There is no run {path}."
     return NotARunError(
         found,
         expected="a directory with config.yaml and status.json, written by profactory train",
@@ -182,7 +182,7 @@ def not_a_run(path: Path) -> NotARunError:
 def damaged(path: Path, reason: str) -> RunError:
     """A file of the run cannot be understood."""
     return RunError(
-        f"{path} is damaged: {reason}",
+        f"{path} is damaged: {reason}.",
         expected="the file as ProFactory wrote it",
         fix="train again, or restore it",
     )
@@ -195,7 +195,7 @@ def locked(path: Path, owner: Owner) -> RunLockedError:
     if not owner.is_local:
         remedy = f"stop it there; if that machine is gone for good, remove {path / 'lock.json'}"
     return RunLockedError(
-        f"run {path} is at work in process {owner.pid}{here} since {owner.since}",
+        f"The run {path} is at work in process {owner.pid}{here} since {owner.since}.",
         expected="one process per run",
         fix=remedy,
     )

@@ -51,7 +51,7 @@ def list_runs(root: str | Path = "runs") -> list[RunSummary]:
     folder = absolute(root)
     if not folder.is_dir():
         raise NotARunError(
-            f"there is no folder {folder}",
+            f"There is no folder {folder}.",
             expected="a folder with runs",
             fix="profactory train DATA makes one",
         )
@@ -68,7 +68,7 @@ def new_run_path(root: str | Path, data: str | Path, model: str, method: str) ->
     folder = absolute(root)
     words = (str(data).rpartition(":")[2], str(model), str(method))
     base = "-".join(word for word in (_as_name(w) for w in words) if word) or "run"
-    with explained(folder, "cannot make a run directory"):
+    with explained(folder, "Cannot make a run directory"):
         folder.mkdir(parents=True, exist_ok=True)
         number = 1
         while True:

@@ -45,7 +45,7 @@ class RunLock:
     def acquire(self) -> None:
         """Take the lock, or one more level of it; RunLockedError if another process has it."""
         if self._depth == 0:
-            with explained(self.folder, "cannot lock the run"), self._guard():
+            with explained(self.folder, "Cannot lock the run"), self._guard():
                 self._take()
         self._depth += 1
 
@@ -54,7 +54,7 @@ class RunLock:
         self._depth -= 1
         if self._depth or not self.record.exists():
             return  # without a record the directory was removed or renamed meanwhile
-        with explained(self.folder, "cannot unlock the run"), self._guard():
+        with explained(self.folder, "Cannot unlock the run"), self._guard():
             owner = self.owner()
             if owner is not None and owner.pid == os.getpid():
                 self.record.unlink(missing_ok=True)
@@ -65,7 +65,7 @@ class RunLock:
             raise locked(self.folder, owner)
         if self.record.exists():
             logging.getLogger("profactory").warning(
-                "run %s was left by a process that died; taking it over", self.folder.name
+                "The run %s was left by a process that died; taking it over.", self.folder.name
             )
         atomic_write_json(self.record, asdict(Owner.current(now())))
 

@@ -120,7 +120,7 @@ class Run:
             The directory cannot be written.
         """
         target = absolute(path)
-        with explained(target, "cannot make the run directory"):
+        with explained(target, "Cannot make the run directory"):
             old = cls.check_free(target, overwrite=overwrite)
             if old is not None:
                 old.delete()
@@ -177,7 +177,7 @@ class Run:
             return cls.open(target)
         except NotARunError as error:
             raise RunExistsError(
-                f"{target} exists and is not a run directory",
+                f"{target} exists and is not a run directory.",
                 expected="--overwrite replaces runs only",
                 fix="choose another --out, or remove it yourself",
             ) from error
@@ -192,15 +192,15 @@ class Run:
         RunError
             It holds files that ProFactory did not write, or cannot be removed.
         """
-        with explained(self.path, "cannot look into the run directory"):
+        with explained(self.path, "Cannot look into the run directory"):
             foreign = sorted(entry.name for entry in self.path.iterdir() if not _is_ours(entry.name))
         if foreign:
             raise RunError(
-                f"{self.path} holds files that are no part of a run: {', '.join(foreign[:10])}",
+                f"{self.path} holds files that are no part of a run: {', '.join(foreign[:10])}.",
                 expected="a directory with nothing but a run, when it is to be removed",
                 fix="move them away, or remove the directory yourself",
             )
-        with explained(self.path, "cannot remove the run directory"), self.lock():
+        with explained(self.path, "Cannot remove the run directory"), self.lock():
             # Renamed first: a half removed run must not look like a run.
             doomed = self.path.parent / f".{self.path.name}.{uuid.uuid4().hex[:12]}.old"
             self.path.rename(doomed)
@@ -211,7 +211,7 @@ class Run:
         import yaml
 
         source = self.path / "config.yaml"
-        with explained(self.path, "cannot read config.yaml"):
+        with explained(self.path, "Cannot read config.yaml"):
             text = source.read_text(encoding="utf-8")
         try:
             config: Any = yaml.safe_load(text)
@@ -223,7 +223,7 @@ class Run:
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Replace ``config.yaml``."""
-        with explained(self.path, "cannot write config.yaml"):
+        with explained(self.path, "Cannot write config.yaml"):
             write_config(self.path, config)
 
     def owner(self) -> Owner | None:
@@ -254,7 +254,7 @@ class Run:
         owner = self.owner()
         if owner is not None and not owner.is_local:
             raise RunError(
-                f"run {self.path.name} is at work on the machine {owner.host} (process {owner.pid})",
+                f"The run {self.path.name} is at work on the machine {owner.host} (process {owner.pid}).",
                 expected="a run of this machine",
                 fix=f"stop it there: profactory runs stop {self.path}",
             )
@@ -266,7 +266,7 @@ class Run:
         The line is written in one piece; numbers that JSON does not know (nan, inf) become null.
         """
         line = to_json({"time": now(), "event": event, **fields}).encode("utf-8") + b"\n"
-        with explained(self.path, "cannot write events.jsonl"):
+        with explained(self.path, "Cannot write events.jsonl"):
             append_line(self.path / "events.jsonl", line)
 
     def events(self) -> Iterator[dict[str, Any]]:
@@ -274,7 +274,7 @@ class Run:
         source = self.path / "events.jsonl"
         if not source.exists():
             return
-        with explained(self.path, "cannot read events.jsonl"), source.open("rb") as lines:
+        with explained(self.path, "Cannot read events.jsonl"), source.open("rb") as lines:
             for line in lines:
                 with contextlib.suppress(ValueError):
                     event = json.loads(line)
@@ -289,7 +289,7 @@ class Run:
         if state not in STATES:
             raise ValueError(f"{state!r} is none of the states {STATES}")
         status = self.path / "status.json"
-        with explained(self.path, "cannot write status.json"):
+        with explained(self.path, "Cannot write status.json"):
             if not self.path.is_dir():
                 raise gone(self.path)
             old = read_object(status) if status.exists() else {}
@@ -309,7 +309,7 @@ class Run:
 
     def log_handler(self) -> logging.Handler:
         """A handler that appends to ``log.txt``; close it when done."""
-        with explained(self.path, "cannot write log.txt"):
+        with explained(self.path, "Cannot write log.txt"):
             handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
         handler.setFormatter(PlainFormatter())
         return handler
