@@ -154,7 +154,10 @@ class Backbone(nn.Module):
         check_runnable(folder, model_type, trust_remote_code=trust_remote_code)
         tokenizer = open_tokenizer(folder, model_type, trust_remote_code=trust_remote_code)
         family = recognise(model_type, tokenizer.vocabulary)
-        network = load_network(folder, family, dtype=dtype, attention=attention)
+        with torch.random.fork_rng(devices=[]):
+            # For heads that are neither in the file nor used; nobody else's random numbers are drawn.
+            torch.manual_seed(0)
+            network = load_network(folder, family, dtype=dtype, attention=attention)
         _check_vocabulary(folder, tokenizer.vocabulary, network)
         encoder = build_encoder(tokenizer, family)
         spec = replace(spec, family=family.name)
@@ -246,11 +249,14 @@ class Backbone(nn.Module):
     def weights_hash(self) -> str:
         """Return the SHA-256 over the names, types and numbers of the pre-trained weights.
 
-        Adapters do not count. The value is kept while the weights cannot change.
+        Adapters and modules that take no part in hidden states do not count. The value is kept while the
+        weights cannot change.
         """
         if self._hash is None or self.method == "full":
             digest = hashlib.sha256()
-            for name, tensor in sorted(self.base_weights()):
+            for name, tensor in sorted(self.base_weights(), key=lambda item: item[0]):
+                if set(self.family.unused) & set(name.split(".")):
+                    continue  # not every checkpoint has them
                 digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}\n".encode())
                 numbers = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
                 digest.update(numbers.numpy().data)
@@ -276,9 +282,9 @@ class Backbone(nn.Module):
             attention_mask=attention_mask,
             output_hidden_states=inner or self.family.remote_code,
         )
-        if self.family.remote_code:
+        if inner or self.family.remote_code:
             return output.hidden_states[self.layer]  # type: ignore[no-any-return]
-        return output.hidden_states[self.layer] if inner else output.last_hidden_state  # type: ignore[no-any-return]
+        return output.last_hidden_state  # type: ignore[no-any-return]
 
     def _of_residues(
         self, hidden: Tensor, input_ids: Tensor, attention_mask: Tensor, lengths: Tensor

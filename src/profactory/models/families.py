@@ -79,6 +79,8 @@ class Family:
         Names of the layers that LoRA adapts unless the user says otherwise.
     unused
         Modules whose parameters take no part in computing hidden states.
+    fixed
+        Modules whose parameters are tables that are never trained, such as sinusoids.
     spelling
         How sequences are written.
     load_options
@@ -99,6 +101,7 @@ class Family:
     has_cls: bool
     lora_targets: tuple[str, ...]
     unused: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
     spelling: Spelling = Spelling()
     load_options: Mapping[str, Any] = field(default_factory=dict)
     subwords: bool = False
@@ -141,6 +144,7 @@ _ROFORMER: dict[str, Any] = {
     "after": 1,
     "has_cls": True,
     "lora_targets": _QKV,
+    "fixed": ("embed_positions",),
     "spelling": Spelling(replace=_UNKNOWN),
 }
 _REMOTE: dict[str, Any] = {

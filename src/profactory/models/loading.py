@@ -37,7 +37,10 @@ _LIMITS = {
     ("max_position_embeddings", "n_positions"): 1 << 20,
     ("num_attention_heads", "num_heads"): 4096,
 }
+# What the reader of legacy weights raises on anything that is no tensor; named without importing pickle.
+_NO_TENSOR = vars(torch.serialization)["pickle"].UnpicklingError
 _FAILURES = (
+    _NO_TENSOR,
     OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError,
     SafetensorError, StrictDataclassError,
 )  # fmt: skip

@@ -134,9 +134,14 @@ def make_pooling(name: str, width: int) -> Pooling:
     ConfigError
         If none is called `name`.
     """
+    check_pooling(name)
+    return POOLINGS[name](width)
+
+
+def check_pooling(name: str) -> None:
+    """Refuse a name that no pooling has."""
     if name not in POOLINGS:
         raise ConfigError(f"No pooling is called {name!r}.", expected=", ".join(POOLINGS))
-    return POOLINGS[name](width)
 
 
 def _masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from profactory.errors import ConfigError, ModelLoadError
 from profactory.models.backbone import Backbone
 from profactory.models.heads import Head
-from profactory.models.pooling import Pooling, make_pooling
+from profactory.models.pooling import Pooling, check_pooling, make_pooling
 from profactory.models.tuning import ADAPTERS, apply_method
 from profactory.models.zoo import ModelSpec
 from profactory.tasks import Task
@@ -306,7 +306,7 @@ def _fitting_pooling(task: Task, pooling: str | None, spec: ModelSpec) -> str | 
         return None
     if pooling is None:
         raise ConfigError("A task with a label per sequence needs a pooling.", fix="use --pooling mean")
-    make_pooling(pooling, 1)
+    check_pooling(pooling)
     if pooling == "cls" and spec.spelling is not None and not _has_cls(spec):
         raise ConfigError(
             f"Pooling cls needs a token for the whole sequence, and {spec.name} has none.",

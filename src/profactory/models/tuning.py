@@ -77,8 +77,9 @@ def apply_method(
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
             backbone.network = get_peft_model(backbone.network, config)  # freezes the base
     elif method == "full":
+        untrained = {*backbone.family.unused, *backbone.family.fixed}
         for name, parameter in backbone.network.named_parameters():
-            parameter.requires_grad_(not set(backbone.family.unused) & set(name.split(".")))
+            parameter.requires_grad_(not untrained & set(name.split(".")))
     backbone.method = method
     backbone.train(False)
 

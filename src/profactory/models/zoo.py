@@ -137,7 +137,7 @@ def _find(name: str) -> ModelSpec:
     known = _catalogue().get(name.lower()) or _by_hub_id().get(name.lower())
     if known:
         return known
-    if Path(name).expanduser().is_dir():
+    if name and Path(name).expanduser().is_dir():
         return describe_folder(Path(name).expanduser())
     if _HUB_ID.fullmatch(name) and not name.startswith((".", "~")):
         return ModelSpec(name=name, source=name, revision="main")
