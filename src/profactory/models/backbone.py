@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from profactory.errors import ConfigError, ModelLoadError
-from profactory.models.families import DEFAULT_MAX_LENGTH, FAMILIES, Family, check_model_type, recognise
+from profactory.errors import ConfigError
+from profactory.models.architecture import (
+    check_vocabulary,
+    checked_layer,
+    position_limit,
+    read_model_type,
+    usual_length,
+)
+from profactory.models.families import Family, recognise
 from profactory.models.fetching import fetch
 from profactory.models.loading import check_runnable, load_network
 from profactory.models.tokenizing import Encoder, build_encoder, check_sequences
@@ -106,9 +112,9 @@ class Backbone(nn.Module):
         self.family = family
         self.width = int(config.hidden_size)
         self.n_layers = int(config.num_hidden_layers)
-        self.layer = _checked_layer(layer, self.n_layers)
-        self.position_limit = _position_limit(family, config)
-        self.max_length = _usual_length(family, config, spec, self.position_limit)
+        self.layer = checked_layer(layer, self.n_layers)
+        self.position_limit = position_limit(family, config)
+        self.max_length = usual_length(family, config, spec, self.position_limit)
         self.has_cls = family.has_cls
         self.method = "freeze"
         self.tokenizer_files = tokenizer_files or {}
@@ -150,7 +156,7 @@ class Backbone(nn.Module):
             If it cannot be got, is damaged, unsafe or of no supported family.
         """
         spec, folder = fetch(spec, trust_remote_code=trust_remote_code)
-        model_type = _model_type(read_config(folder), spec)
+        model_type = read_model_type(read_config(folder), spec)
         check_runnable(folder, model_type, trust_remote_code=trust_remote_code)
         tokenizer = open_tokenizer(folder, model_type, trust_remote_code=trust_remote_code)
         family = recognise(model_type, tokenizer.vocabulary)
@@ -158,7 +164,7 @@ class Backbone(nn.Module):
             # For heads that are neither in the file nor used; nobody else's random numbers are drawn.
             torch.manual_seed(0)
             network = load_network(folder, family, dtype=dtype, attention=attention)
-        _check_vocabulary(folder, tokenizer.vocabulary, network)
+        check_vocabulary(folder, tokenizer.vocabulary, network)
         encoder = build_encoder(tokenizer, family)
         spec = replace(spec, family=family.name)
         return cls(spec, family, network, encoder, layer=layer, tokenizer_files=read_files(folder))
@@ -300,52 +306,3 @@ class Backbone(nn.Module):
         tokens = torch.searchsorted(ends, positions, right=True)  # (batch, length): token of each residue
         tokens = tokens.clamp(max=hidden.shape[1] - 1)[:, :, None].expand(-1, -1, hidden.shape[2])
         return hidden.gather(1, tokens)
-
-
-def _model_type(config: dict[str, Any], spec: ModelSpec) -> str:
-    """Read the architecture; files from before 2020 name only the class, or nothing at all."""
-    named = config.get("model_type")
-    if not named:
-        classes = " ".join(map(str, config.get("architectures") or ()))
-        known = {family.model_type: family.model_class.removesuffix("Model") for family in FAMILIES.values()}
-        named = next((kind for kind, stem in known.items() if stem and classes.startswith(stem)), "")
-        named = named or (FAMILIES[spec.family].model_type if spec.family else "")
-    check_model_type(str(named))
-    return str(named)
-
-
-def _checked_layer(layer: int, n_layers: int) -> int:
-    if not -n_layers - 1 <= layer <= n_layers:
-        raise ConfigError(
-            f"There is no layer {layer}.",
-            expected=f"0 (embedding) to {n_layers}, or -1 (last) to {-n_layers - 1}",
-        )
-    return layer
-
-
-def _position_limit(family: Family, config: Any) -> int | None:
-    """Residues for which the architecture has learned positions."""
-    places: Any = getattr(config, "max_position_embeddings", None)
-    if family.model_type == "esm" and config.position_embedding_type == "absolute":
-        return int(places) - int(config.pad_token_id) - 1 - 2  # positions count from pad_token_id + 1
-    if family.model_type in ("bert", "roformer"):
-        return int(places) - 2
-    return None
-
-
-def _usual_length(family: Family, config: Any, spec: ModelSpec, limit: int | None) -> int:
-    if spec.max_length:
-        return min(spec.max_length, limit or spec.max_length)
-    if family.model_type == "esm":
-        return int(config.max_position_embeddings) - 4  # as limited for absolute positions
-    return min(DEFAULT_MAX_LENGTH, limit or DEFAULT_MAX_LENGTH)
-
-
-def _check_vocabulary(folder: Path, vocabulary: Any, network: nn.Module) -> None:
-    rows = network.get_input_embeddings().num_embeddings  # type: ignore[operator]
-    if max(vocabulary.values()) >= rows:
-        raise ModelLoadError(
-            f"{folder}: the tokenizer has ids up to {max(vocabulary.values())}, and the network has only "
-            f"{rows} embeddings.",
-            expected="a tokenizer and weights of one model",
-        )

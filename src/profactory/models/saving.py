@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from peft import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Tensor
 
-from profactory import __version__
 from profactory.errors import ModelLoadError
 from profactory.files import atomic_dir
 from profactory.models.backbone import Backbone
@@ -36,6 +36,7 @@ from profactory.tasks import Task
 log = logging.getLogger("profactory")
 
 SCHEMA_VERSION = 1
+VERSION = metadata.version("profactory")
 _DTYPES = {
     str(dtype).removeprefix("torch."): dtype for dtype in (torch.float32, torch.bfloat16, torch.float16)
 }
@@ -119,7 +120,7 @@ def _describe(model: ProteinModel, stored: bool, provenance: Mapping[str, Any]) 
     dtype = next(backbone.network.parameters()).dtype
     return {
         "schema_version": SCHEMA_VERSION,
-        "version": __version__,
+        "version": VERSION,
         "task": model.task.to_dict(),
         "design": model.design.to_dict(),
         "max_length": model.max_length,
@@ -161,7 +162,7 @@ def _read_section(directory: Path) -> dict[str, Any]:
     if type(version) is not int or version > SCHEMA_VERSION:
         raise ModelLoadError(
             f"{directory} was written by ProFactory {section.get('version', '?')} (format {version}); "
-            f"this is ProFactory {__version__}, which reads formats up to {SCHEMA_VERSION}.",
+            f"this is ProFactory {VERSION}, which reads formats up to {SCHEMA_VERSION}.",
             fix="pip install --upgrade profactory",
         )
     unsafe = code_fields(config)

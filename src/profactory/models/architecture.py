@@ -1,0 +1,64 @@
+"""What a configuration says of a network: its type, its layers, how long a sequence may be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from profactory.errors import ConfigError, ModelLoadError
+from profactory.models.families import DEFAULT_MAX_LENGTH, FAMILIES, Family, check_model_type
+from profactory.models.zoo import ModelSpec
+
+
+def read_model_type(config: dict[str, Any], spec: ModelSpec) -> str:
+    """Read the architecture; files from before 2020 name only the class, or nothing at all."""
+    named = config.get("model_type")
+    if not named:
+        classes = " ".join(map(str, config.get("architectures") or ()))
+        known = {family.model_type: family.model_class.removesuffix("Model") for family in FAMILIES.values()}
+        named = next((kind for kind, stem in known.items() if stem and classes.startswith(stem)), "")
+        named = named or (FAMILIES[spec.family].model_type if spec.family else "")
+    check_model_type(str(named))
+    return str(named)
+
+
+def checked_layer(layer: int, n_layers: int) -> int:
+    """Return `layer` if there is one of that number; refuse it otherwise."""
+    if not -n_layers - 1 <= layer <= n_layers:
+        raise ConfigError(
+            f"There is no layer {layer}.",
+            expected=f"0 (embedding) to {n_layers}, or -1 (last) to {-n_layers - 1}",
+        )
+    return layer
+
+
+def position_limit(family: Family, config: Any) -> int | None:
+    """Residues for which the architecture has learned positions."""
+    places: Any = getattr(config, "max_position_embeddings", None)
+    if family.model_type == "esm" and config.position_embedding_type == "absolute":
+        return int(places) - int(config.pad_token_id) - 1 - 2  # positions count from pad_token_id + 1
+    if family.model_type in ("bert", "roformer"):
+        return int(places) - 2
+    return None
+
+
+def usual_length(family: Family, config: Any, spec: ModelSpec, limit: int | None) -> int:
+    """Return the residues that a sequence is read to unless the user says otherwise."""
+    if spec.max_length:
+        return min(spec.max_length, limit or spec.max_length)
+    if family.model_type == "esm":
+        return int(config.max_position_embeddings) - 4  # as limited for absolute positions
+    return min(DEFAULT_MAX_LENGTH, limit or DEFAULT_MAX_LENGTH)
+
+
+def check_vocabulary(folder: Path, vocabulary: Any, network: nn.Module) -> None:
+    """Refuse a tokenizer with ids that the network has no embedding for."""
+    rows = network.get_input_embeddings().num_embeddings  # type: ignore[operator]
+    if max(vocabulary.values()) >= rows:
+        raise ModelLoadError(
+            f"{folder}: the tokenizer has ids up to {max(vocabulary.values())}, and the network has only "
+            f"{rows} embeddings.",
+            expected="a tokenizer and weights of one model",
+        )
