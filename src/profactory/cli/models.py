@@ -76,11 +76,8 @@ def _row(spec: dict[str, Any]) -> dict[str, object]:
     return {
         **row,
         "parameters": _short(spec.get("parameters")),
-        "layers": spec.get("layers"),
-        "width": spec.get("width"),
         "max length": spec.get("max_length"),
         "licence": spec.get("licence"),
-        "source": "inside the package" if spec.get("bundled") else spec.get("source"),
     }
 
 

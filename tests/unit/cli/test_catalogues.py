@@ -12,7 +12,9 @@ from profactory.cli.main import main
 
 def test_models_list_and_show(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "list"]) == 0
-    assert "inside the package" in capsys.readouterr().out
+    page = capsys.readouterr().out
+    assert "mini" in page
+    assert max(map(len, page.splitlines())) <= 80
     assert main(["models", "list", "mini", "--json"]) == 0
     (mini,) = json.loads(capsys.readouterr().out)
     assert (mini["name"], mini["bundled"], mini["family"]) == ("mini", True, "esm")
