@@ -2,10 +2,12 @@
 
 usage: python benchmarks/read_table.py [--rows 1000000] [--out benchmarks/results/read_table.json]
 
-Each measurement runs in a process of its own, on a file that has just been read once (so that all find it in
-the page cache); of two runs the faster counts. Memory is the peak of the process above what it held after its
-imports. "read and clean" is every cell read strictly and every sequence through the residue policy; "prepare"
-also infers the task, checks the labels, counts duplicates and writes the verified, memory-mapped data set.
+Each measurement runs in a process of its own, on a file that has just been read once (so that all find it
+in the page cache). The readers take turns, and the load of the machine is written down: on a busy machine
+single ratios say little, so the median of the rounds and the ratio of the fastest runs are both given.
+Memory is the peak of the process above what it held after its imports. "read and clean" is every cell read
+strictly and every sequence through the residue policy; "prepare" also infers the task, checks the labels,
+counts duplicates and writes the verified, memory-mapped data set.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import argparse
 import json
 import os
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -90,14 +93,34 @@ def peak_memory() -> int:
     return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
 
 
-def measure(name: str, path: Path, repeats: int = 2) -> dict[str, float]:
-    """Run one measurement in processes of its own and keep the fastest."""
+def measure(name: str, path: Path) -> dict[str, float]:
+    """Run one measurement in a process of its own."""
     command = [sys.executable, str(HERE), "--measure", name, str(path)]
-    runs = [json.loads(subprocess.check_output(command, text=True)) for _ in range(repeats)]
-    return min(runs, key=lambda run: run["seconds"])
+    result: dict[str, float] = json.loads(subprocess.check_output(command, text=True))
+    return result
 
 
-def benchmark(rows: int) -> dict[str, object]:
+def measure_all(path: Path, rounds: int) -> dict[str, object]:
+    """Take turns, so that what else the machine does meets all alike; ratios are within a round."""
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in RUNS}
+    for _ in range(rounds):
+        for name in RUNS:
+            runs[name].append(measure(name, path))
+    polars = [run["seconds"] for run in runs["polars"]]
+    report: dict[str, object] = {"megabytes": round(path.stat().st_size / 1e6, 1)}
+    for name, found in runs.items():
+        seconds = [run["seconds"] for run in found]
+        ratios = [round(own / other, 2) for own, other in zip(seconds, polars, strict=True)]
+        report[name] = {
+            "seconds": seconds,
+            "peak_mb": max(run["peak_mb"] for run in found),
+            "times_polars": {"median": statistics.median(ratios), "rounds": ratios},
+            "fastest_over_fastest_polars": round(min(seconds) / min(polars), 2),
+        }
+    return report
+
+
+def benchmark(rows: int, rounds: int) -> dict[str, object]:
     """Measure at a tenth of the rows (for the growth of memory) and at all of them."""
     results: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -105,13 +128,7 @@ def benchmark(rows: int) -> dict[str, object]:
             path = Path(folder) / f"{size}.csv"
             write_table(path, size)
             sha256_file(path)  # into the page cache
-            runs = {name: measure(name, path) for name in RUNS}
-            polars = runs["polars"]["seconds"]
-            ratios = {
-                name: round(run["seconds"] / polars, 2) for name, run in runs.items() if name != "polars"
-            }
-            megabytes = round(path.stat().st_size / 1e6, 1)
-            results[f"{size}_rows"] = {"megabytes": megabytes, **runs, "times_polars": ratios}
+            results[f"{size}_rows"] = measure_all(path, rounds)
     return results
 
 
@@ -119,13 +136,19 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=HERE.parent / "results" / "read_table.json")
     parser.add_argument("--measure", nargs=2, metavar=("NAME", "PATH"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         print(json.dumps(measure_here(*options.measure)))
         return
-    report = {"cpus": os.cpu_count(), "load_before": os.getloadavg()[0], **benchmark(options.rows)}
+    report: dict[str, object] = {
+        "cpus": os.cpu_count(),
+        "load_before": os.getloadavg()[0],
+        **benchmark(options.rows, options.rounds),
+    }
+    report["load_after"] = os.getloadavg()[0]
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))

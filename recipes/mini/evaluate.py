@@ -12,45 +12,39 @@ structure: a one-hot window of 15 residues) and with the same architecture at ra
 from __future__ import annotations
 
 import argparse
-import csv
-import gzip
 import json
 import math
 import shlex
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
+from probing import (
+    MAX_RESIDUES,
+    SEED,
+    Embedder,
+    composition,
+    mean_embeddings,
+    one_hot_windows,
+    probe,
+    read_rows,
+    residue_splits,
+    residue_states,
+    sequence_splits,
+)
 from transformers import EsmForMaskedLM
 
-from profactory.files import sha256_file
+from profactory.files import atomic_write_json, read_json, sha256_bytes, sha256_file
 from profactory.pretraining.batches import BatchSettings, BatchSource
-from profactory.pretraining.corpus import (
-    CLS,
-    EOS,
-    FIRST_STANDARD,
-    LAST_STANDARD,
-    MASK,
-    PAD,
-    build_corpus,
-    encode,
-)
+from profactory.pretraining.corpus import MASK, build_corpus
 from profactory.pretraining.model import build_model
 from profactory.pretraining.objectives import IGNORE, to_masked_batch
 
-Array = npt.NDArray[Any]
-Embedder = Callable[[list[str]], list[Array]]
-
 SEQUENCE_TASKS = ("ec_class", "subcellular_location", "membrane_binary")
-STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
 AIMS = {
     "ec_class": 0.50,
     "subcellular_location": 0.50,
@@ -58,140 +52,7 @@ AIMS = {
     "ss3": 0.70,
     "perplexity": 13.0,
 }
-MAX_RESIDUES = 1022
-WINDOW = 15
-#: Residues the per-residue regression is fitted on: more change the third decimal only.
-FITTED_RESIDUES = 150_000
-SEED = 0
-
-
-@dataclass(frozen=True)
-class Split:
-    """Features and labels of one split; `groups` says which records belong together when resampling."""
-
-    features: Array  # (items, dim)
-    labels: Array  # (items,)
-    groups: Array  # (items,)
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a gzipped CSV file."""
-    with gzip.open(path, "rt", encoding="utf-8", newline="") as handle:
-        return list(csv.DictReader(handle))
-
-
-@torch.inference_mode()
-def residue_states(model: Any, sequences: list[str], token_budget: int = 8192) -> list[Array]:
-    """Last hidden states of the residues of each sequence, (length, dim) float16, longest batch first."""
-    order = sorted(range(len(sequences)), key=lambda i: -len(sequences[i]))
-    states: list[Array] = [np.zeros(0)] * len(sequences)
-    while order:
-        longest = min(len(sequences[order[0]]), MAX_RESIDUES) + 2
-        count = max(1, token_budget // longest)
-        chosen, order = order[:count], order[count:]
-        ids = np.full((len(chosen), longest), PAD, dtype=np.int64)
-        for row, index in enumerate(chosen):
-            tokens = encode(sequences[index][:MAX_RESIDUES])
-            ids[row, : len(tokens) + 2] = [CLS, *tokens, EOS]
-        tensor = torch.from_numpy(ids)
-        with torch.autocast("cpu", torch.bfloat16):
-            hidden = model.esm(input_ids=tensor, attention_mask=(tensor != PAD).long()).last_hidden_state
-        for row, index in enumerate(chosen):
-            length = min(len(sequences[index]), MAX_RESIDUES)
-            states[index] = hidden[row, 1 : length + 1].to(torch.float16).numpy()
-    return states
-
-
-def mean_embeddings(model: Any) -> Embedder:
-    """Embed sequences, a chunk at a time, as means over their residues."""
-
-    def embed(sequences: list[str]) -> list[Array]:
-        means: list[Array] = []
-        for start in range(0, len(sequences), 500):
-            states = residue_states(model, sequences[start : start + 500])
-            means += [s.astype(np.float32).mean(0) for s in states]
-        return means
-
-    return embed
-
-
-def composition(sequences: list[str]) -> list[Array]:
-    """Share of each of the 20 standard residues."""
-    return [
-        np.bincount(encode(s), minlength=LAST_STANDARD + 1)[FIRST_STANDARD : LAST_STANDARD + 1] / len(s)
-        for s in sequences
-    ]
-
-
-def one_hot_windows(sequences: list[str]) -> list[Array]:
-    """One-hot codes of the residues around each residue; beyond the ends is a 21st code."""
-    half, codes = WINDOW // 2, LAST_STANDARD - FIRST_STANDARD + 2
-    windows = []
-    for sequence in sequences:
-        index = np.clip(encode(sequence).astype(np.int64) - FIRST_STANDARD, 0, codes - 1)
-        padded = np.pad(index, half, constant_values=codes - 1)
-        view = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)  # (length, window)
-        windows.append(np.eye(codes, dtype=np.float16)[view].reshape(len(sequence), -1))
-    return windows
-
-
-def sequence_splits(rows: list[dict[str, str]], embed: Embedder) -> dict[str, Split]:
-    """Features and labels of every split of a sequence task."""
-    features = np.stack(embed([row["sequence"] for row in rows])).astype(np.float32)
-    labels = np.array([row["label"] for row in rows])
-    names = np.array([row["split"] for row in rows])
-    return {
-        name: Split(features[names == name], labels[names == name], np.arange((names == name).sum()))
-        for name in np.unique(names)
-    }
-
-
-def residue_splits(rows: list[dict[str, str]], embed: Embedder) -> dict[str, Split]:
-    """Features and labels of every split of secondary structure, the training residues thinned out."""
-    splits = {}
-    for name in sorted({row["split"] for row in rows}):
-        part = [row for row in rows if row["split"] == name]
-        features = np.concatenate(embed([row["sequence"] for row in part]))
-        labels = np.concatenate([np.array(list(row["ss3"][:MAX_RESIDUES])) for row in part])
-        groups = np.repeat(np.arange(len(part)), [min(len(row["ss3"]), MAX_RESIDUES) for row in part])
-        keep = np.arange(len(labels))
-        if name == "train":
-            keep = np.random.default_rng(SEED).permutation(keep)[:FITTED_RESIDUES]
-        splits[name] = Split(features[keep].astype(np.float32), labels[keep], groups[keep])
-    return splits
-
-
-def probe(splits: dict[str, Split], report_split: str) -> dict[str, Any]:
-    """Accuracy of the logistic regression that is best on the validation split."""
-    scaler = StandardScaler().fit(splits["train"].features)
-    scaled = {name: scaler.transform(split.features) for name, split in splits.items()}
-    best: tuple[float, float, LogisticRegression] | None = None
-    for strength in STRENGTHS:
-        model = LogisticRegression(C=strength, max_iter=300, tol=1e-3)
-        model.fit(scaled["train"], splits["train"].labels)
-        score = float(model.score(scaled["valid"], splits["valid"].labels))
-        if best is None or score > best[0]:
-            best = (score, strength, model)
-    assert best is not None  # noqa: S101 - STRENGTHS is not empty
-    right = best[2].predict(scaled[report_split]) == splits[report_split].labels
-    low, high = _interval(right, splits[report_split].groups)
-    return {
-        "accuracy": round(float(right.mean()), 4),
-        "low": round(low, 4),
-        "high": round(high, 4),
-        "validation_accuracy": round(best[0], 4),
-        "C": best[1],
-    }
-
-
-def _interval(right: Array, groups: Array) -> tuple[float, float]:
-    """95 % bootstrap interval over whole records (residues of a chain are no independent samples)."""
-    rng = np.random.default_rng(SEED)
-    hits, sizes = np.bincount(groups, weights=right), np.bincount(groups)
-    draws = rng.integers(0, len(sizes), size=(1000, len(sizes)))
-    scores = hits[draws].sum(1) / sizes[draws].sum(1)
-    low, high = np.quantile(scores, [0.025, 0.975])
-    return float(low), float(high)
+FEATURES = ("model", "random_weights", "composition", "one_hot_window")
 
 
 @torch.inference_mode()
@@ -222,31 +83,63 @@ def perplexities(model: Any, fasta: Path, batches: int) -> dict[str, Any]:
 def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     """All figures, as they are written to the results file."""
     model = EsmForMaskedLM.from_pretrained(args.model, attn_implementation="sdpa").eval()
-    networks = {"model": model}
-    if not args.no_baselines:
-        networks["random_weights"] = build_model(model.config, SEED).eval()
+    networks = {"model": model, "random_weights": build_model(model.config, SEED).eval()}
     results: dict[str, Any] = {"split": args.split, "tasks": {}}
     if args.heldout:
         results["heldout"] = perplexities(model, args.heldout, args.heldout_batches)
         _say("held-out", results["heldout"])
     for task in args.tasks:
-        residues = task == "ss3"
-        rows = read_rows(args.data / f"{'secondary_structure' if residues else task}.csv.gz")
-        rows = _thin(rows, args.limit)
-        splits_of = residue_splits if residues else sequence_splits
-        embedders: dict[str, Embedder] = {
-            name: (lambda s, n=net: residue_states(n, s)) if residues else mean_embeddings(net)
-            for name, net in networks.items()
-        }
-        if not args.no_baselines:
-            embedders["one_hot_window" if residues else "composition"] = (
-                one_hot_windows if residues else composition
-            )
+        path = args.data / f"{'secondary_structure' if task == 'ss3' else task}.csv.gz"
+        rows = _thin(read_rows(path), args.limit)
+        splits_of = residue_splits if task == "ss3" else sequence_splits
         results["tasks"][task] = {}
-        for name, embed in embedders.items():
-            results["tasks"][task][name] = probe(splits_of(rows, embed), args.split)
-            _say(f"{task} {name}", results["tasks"][task][name])
+        for name, embed in _embedders(task, networks).items():
+            if name not in args.only:
+                continue
+            key = [task, name, args.split, args.limit, sha256_file(path), _fingerprint(networks.get(name))]
+            figures = _recall(args.cache, key)
+            if figures is None:
+                figures = probe(splits_of(rows, embed), args.split)
+                _remember(args.cache, key, figures)
+            results["tasks"][task][name] = figures
+            _say(f"{task} {name}", figures)
     return results
+
+
+def _embedders(task: str, networks: dict[str, Any]) -> dict[str, Embedder]:
+    if task == "ss3":
+        of_residues: dict[str, Embedder] = {
+            name: partial(residue_states, network) for name, network in networks.items()
+        }
+        return of_residues | {"one_hot_window": one_hot_windows}
+    return {name: mean_embeddings(network) for name, network in networks.items()} | {
+        "composition": composition
+    }
+
+
+def _fingerprint(model: Any) -> str:
+    if model is None:
+        return ""
+    parts = (tensor.detach().float().numpy().tobytes() for tensor in model.state_dict().values())
+    return sha256_bytes(b"".join(parts))
+
+
+def _entry(cache: Path, key: list[Any]) -> Path:
+    # The code is part of the key: figures of an older way of measuring are never taken for new ones.
+    code = sha256_file(Path(__file__).with_name("probing.py"))
+    return cache / f"{sha256_bytes(json.dumps([code, *key]).encode())[:24]}.json"
+
+
+def _recall(cache: Path | None, key: list[Any]) -> dict[str, Any] | None:
+    if cache is None or not _entry(cache, key).is_file():
+        return None
+    figures: dict[str, Any] = read_json(_entry(cache, key))
+    return figures
+
+
+def _remember(cache: Path | None, key: list[Any], figures: dict[str, Any]) -> None:
+    if cache is not None:
+        atomic_write_json(_entry(cache, key), figures)
 
 
 def _thin(rows: list[dict[str, str]], limit: int) -> list[dict[str, str]]:
@@ -273,7 +166,10 @@ def main() -> None:
     )
     parser.add_argument("--split", default="test", choices=["test", "valid"])
     parser.add_argument("--limit", type=int, default=0, help="at most this many rows of a task (quick look)")
-    parser.add_argument("--no-baselines", action="store_true")
+    parser.add_argument("--only", nargs="+", default=FEATURES, choices=FEATURES, help="features to measure")
+    parser.add_argument(
+        "--cache", type=Path, help="folder for figures already measured (baselines above all)"
+    )
     parser.add_argument("--threads", type=int, default=0)
     args = parser.parse_args()
     if args.threads:
@@ -285,7 +181,7 @@ def main() -> None:
             "weights_sha256": sha256_file(args.model / "model.safetensors"),
             "aims": AIMS,
         }
-        args.out.write_text(json.dumps(head | results, indent=2) + "\n", encoding="utf-8")
+        atomic_write_json(args.out, head | results)
 
 
 if __name__ == "__main__":

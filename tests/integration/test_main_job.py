@@ -98,11 +98,13 @@ def expected_metrics(task: str, rows: list[dict[str, str]]) -> dict[str, float]:
     return {"mse": mean_squared_error(*per_residue), "spearman": spearmanr(*per_residue).statistic}
 
 
-def test_residue_labels_sit_on_their_own_residue(model: Path, tmp_path: Path) -> None:
+def test_residue_labels_sit_on_their_own_residue(tmp_path: Path) -> None:
     """A2: whether a residue is K, R, D or E follows from the residue alone; shifted by one it is noise."""
+    shallow = tiny_esm(tmp_path / "model", layers=1, width=64)
     table = write_table(tmp_path / "table.csv", "residue_classification", rows=160)
-    run = train(table, model, tmp_path / "run", epochs=40, learning_rate=1e-2)
-    assert run.metrics["test"]["auroc"]["value"] > 0.999
+    run = train(table, shallow, tmp_path / "run", epochs=40, learning_rate=3e-3, patience=0)
+    # A random network blurs residues (0.89 measured); labels shifted by one give 0.5.
+    assert run.metrics["test"]["auroc"]["value"] > 0.8
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])

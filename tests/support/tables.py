@@ -24,7 +24,7 @@ def label_of(task: str, sequence: str, rng: random.Random) -> str:
             return ("few", "some", "many")[min(2, 8 * charged // len(sequence) // 2)]
         case "multi_label_classification":
             names = [name for name in ("W", "C", "H", "M") if name in sequence]
-            return ",".join(names) or "none"
+            return ",".join(["any", *names])
         case "regression":
             return f"{10 + 5 * charged / len(sequence) + rng.gauss(0, 0.05):.4f}"
         case "residue_classification":

@@ -31,6 +31,8 @@ SHORT = 30  # residues; below, the k-mer search of MMseqs2 misses relatives
 # Chance alignments hardly reach 30 % identity over 80 % of both sequences, while for peptides even identity
 # has a large E-value; so identity and coverage decide, not the E-value.
 E_VALUE = "100"
+# Words of five residues find more than the usual six and need a smaller table, but are slow in large sets.
+SHORT_WORDS_BELOW = 2_000_000  # residues to search in
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def cluster(
         ]
         # Connected components: linked clusters are one from the start, which a search would join later.
         _mmseqs(
-            ["cluster", "all", "clusters", "tmp", *bounds, "--cluster-mode", "1"],
+            ["cluster", "all", "clusters", "tmp", *bounds, "--cluster-mode", "1", *_word_length(sequences)],
             folder,
             threads,
         )
@@ -158,7 +160,7 @@ def search(
         _database(targets, folder / "targets", threads)
         options = ["-s", f"{sensitivity:g}", "--min-seq-id", f"{identity:.4f}", "-c", f"{coverage:.4f}"]
         options += ["--cov-mode", "0" if both else "2", "--alignment-mode", "3", "-e", e_value]
-        options += ["--max-seqs", str(min(hits, len(targets)))]
+        options += ["--max-seqs", str(min(hits, len(targets))), *_word_length(targets)]
         _mmseqs(["search", "queries", "targets", "found", "tmp", *options], folder, threads)
         columns = ["--format-output", "query,target,fident"]
         _mmseqs(["convertalis", "queries", "targets", "found", "found.m8", *columns], folder, threads)
@@ -178,6 +180,10 @@ def renumber(names: Ints) -> Ints:
     rank = np.empty(len(first), np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
     return rank[inverse]
+
+
+def _word_length(targets: Sequence[str]) -> list[str]:
+    return ["-k", "5"] if sum(map(len, targets)) < SHORT_WORDS_BELOW else []
 
 
 def _read_pairs(path: Path) -> Pairs:

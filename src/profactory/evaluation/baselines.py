@@ -215,7 +215,7 @@ def _fit_rows(task: Task, table: Any, truth: Array, strength: float) -> _Linear:
 def _logistic(table: Any, truth: Array, strength: float) -> tuple[LogisticRegression, bool]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model = LogisticRegression(C=strength, max_iter=300, tol=1e-3).fit(table, truth)
+        model = LogisticRegression(C=strength, max_iter=300, tol=1e-4).fit(table, truth)
     return model, not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
 
 

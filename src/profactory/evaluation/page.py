@@ -30,7 +30,7 @@ _TITLES = {
     "residue_regression": "Residue regression",
 }
 _OUTCOMES = {"better": "good", "worse": "bad", "unclear": "open", "unknown": "open"}
-_WIDE = ("confusion", "per_protein", "terms")
+WIDE = 950  # pixels from which a figure gets a line of its own
 _TRAINING = ("loss", "validation_metrics")
 
 
@@ -160,12 +160,17 @@ def _counts(counts: Mapping[str, int]) -> str:
 def _images(images: Mapping[str, bytes], names: Sequence[str]) -> list[dict[str, str]]:
     return [
         {
-            "wide": "wide" if name in _WIDE else "",
+            "wide": "wide" if _png_width(images[name]) > WIDE else "",
             "caption": CAPTIONS.get(name, ""),
             "data": base64.b64encode(images[name]).decode("ascii"),
         }
         for name in names
     ]
+
+
+def _png_width(image: bytes) -> int:
+    """Return the width in pixels, which a PNG file holds at its byte 16."""
+    return int.from_bytes(image[16:20], "big")
 
 
 def sections(title: str, info: Mapping[str, Any]) -> list[Section]:

@@ -180,28 +180,28 @@ Entry = tuple[str, Array, Array, str]
 
 
 def _roc(entries: Sequence[Entry], title: str) -> Figure:
-    figure, (axes,) = d.new_figure(5.6, 3.5)
+    figure, (axes,) = d.new_figure(5.6, 3.4)
     axes.plot([0, 1], [0, 1], color=d.GREY, linestyle=":", linewidth=1)
     for name, truth, scores, colour in entries:
         x, y, _ = roc_curve(truth, scores)
-        _curve(axes, x, y, colour, f"{d.plain(name, 24)}  {area_roc(truth, scores):.3f}")
+        _curve(axes, x, y, colour, f"{d.plain(name, 20)}  {area_roc(truth, scores):.3f}")
     d.name_axes(axes, "false positive rate", "true positive rate", title)
     d.show_legend(axes, title="AUROC", outside=True)
-    axes.set_aspect("equal")
+    axes.set_box_aspect(1)
     return figure
 
 
 def _precision_recall(entries: Sequence[Entry], title: str) -> Figure:
-    figure, (axes,) = d.new_figure(5.6, 3.5)
+    figure, (axes,) = d.new_figure(5.6, 3.4)
     for name, truth, scores, colour in entries:
         y, x, _ = precision_recall_curve(truth, scores)
-        _curve(axes, x, y, colour, f"{d.plain(name, 24)}  {area_precision_recall(truth, scores):.3f}")
+        _curve(axes, x, y, colour, f"{d.plain(name, 20)}  {area_precision_recall(truth, scores):.3f}")
     if len({colour for *_, colour in entries if colour != d.GREY}) == 1:
         axes.axhline(float(entries[0][1].mean()), color=d.GREY, linestyle=":", linewidth=1)
     axes.set_ylim(0, 1.03)
     d.name_axes(axes, "recall", "precision", title)
     d.show_legend(axes, title="AUPRC", outside=True)
-    axes.set_aspect("equal")
+    axes.set_box_aspect(1)
     return figure
 
 

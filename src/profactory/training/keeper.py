@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from profactory.errors import CheckpointError, Problem
 from profactory.files import fsync_path
 from profactory.runs import Run
+from profactory.training.batching import BatchSource
 from profactory.training.checkpoint import (
     Checkpoint,
     checkpoint_path,
@@ -25,7 +26,6 @@ from profactory.training.checkpoint import (
 from profactory.training.distributed import agreed
 from profactory.training.optimizers import load_optimizer_tensors, optimizer_tensors
 from profactory.training.state import FitSettings, TrainState
-from profactory.training.step import BatchSource
 from profactory.training.weights import load_trained, shapes, trained_tensors
 
 log = logging.getLogger("profactory")

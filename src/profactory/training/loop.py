@@ -13,7 +13,7 @@ from torch import nn
 from profactory.errors import ConfigError, RunExistsError, StoppedError
 from profactory.progress import Progress
 from profactory.runs import Run
-from profactory.training.batching import Indices, groups
+from profactory.training.batching import BatchSource, Indices, groups
 from profactory.training.checkpoint import list_checkpoints
 from profactory.training.distributed import agreed, make_accelerator, take_off_wrappers
 from profactory.training.history import rewind_events
@@ -23,7 +23,7 @@ from profactory.training.reporter import Reporter
 from profactory.training.schedule import learning_rate_factor, warmup_steps
 from profactory.training.signals import StopSignals
 from profactory.training.state import Best, FitResult, FitSettings, TrainState
-from profactory.training.step import BatchSource, StepOutcome, Stepper
+from profactory.training.step import StepOutcome, Stepper
 
 Validate = Callable[[], Mapping[str, float]]
 
@@ -121,6 +121,7 @@ class _Fit:
             max_grad_norm=self.settings.max_grad_norm,
             stop=lambda: self.signals.received is not None,
         )
+        self.stepper.pieces = self.state.pieces
         try:
             self._steps()
             self.keeper.restore_best(self.state)
@@ -183,6 +184,9 @@ class _Fit:
         state.micro_batch += len(group)
         if last_of_epoch:
             state.epoch, state.micro_batch = epoch, 0
+        if state.pieces != self.stepper.pieces:
+            state.pieces = self.stepper.pieces
+            self.report.emit("memory", step=state.step, pieces=state.pieces)
         state.row.add(outcome.loss, outcome.weight)
         state.since_evaluation.add(outcome.loss, outcome.weight)
         state.finished = state.step >= self.total_steps

@@ -136,6 +136,8 @@ class TrainState:
         For the choice of weights and for early stopping.
     finished
         Nothing is left to do; ``stopped_early`` says why if not all epochs were used.
+    pieces
+        Into how many pieces micro-batches are cut because memory ran out.
     scaler
         State of the loss scaling (fp16).
     """
@@ -149,6 +151,7 @@ class TrainState:
     bad_evaluations: int = 0
     finished: bool = False
     stopped_early: bool = False
+    pieces: int = 1
     scaler: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

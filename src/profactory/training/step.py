@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,38 +14,16 @@ from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
 from torch import Tensor, nn
 
-from profactory.errors import NonFiniteError, Problem
-from profactory.training.batching import Indices
+from profactory.errors import MemoryBudgetError
+from profactory.training.batching import BatchSource, Indices
+from profactory.training.nonfinite import non_finite, samples_without_loss
+from profactory.training.randomness import chance, seed_generators
 
 #: With loss scaling (fp16) an overflow now and then is normal; so many in a row are not.
 OVERFLOWS_IN_A_ROW = 25
-_NAMED_ROWS = 64
-_REMEDIES = (
-    "lower --learning-rate, set --max-grad-norm, use --precision fp32, and look at the rows named above "
-    "for extreme labels; `profactory resume` goes on from the last checkpoint, which is intact"
-)
 
 
-class BatchSource(Protocol):
-    """Samples to train on."""
-
-    def __len__(self) -> int:
-        """Return the number of samples."""
-
-    def plan(self, epoch: int) -> list[Indices]:
-        """Return the micro-batches of an epoch: a pure function of the epoch."""
-
-    def load(self, indices: Indices) -> dict[str, Tensor]:
-        """Return the keyword arguments of the model for these samples, on the CPU.
-
-        Chance may come from torch's global generator only; it is seeded before every micro-batch.
-        """
-
-    def weight(self, indices: Indices) -> float:
-        """Return the weight of the loss terms of these samples, a pure function of the data."""
-
-    def rows(self, indices: Indices) -> list[int]:
-        """Return the lines of the user's file that these samples come from."""
+log = logging.getLogger("profactory")
 
 
 @dataclass(frozen=True)
@@ -77,6 +55,11 @@ class Stepper:
         Clip to this; 0 for no clipping.
     stop
         Asked after every micro-batch whether to stop.
+
+    Attributes
+    ----------
+    pieces : int
+        Into how many pieces every micro-batch is cut because memory ran out; 1 at first.
     """
 
     def __init__(
@@ -100,6 +83,7 @@ class Stepper:
         self.max_grad_norm = max_grad_norm or math.inf
         self.stop = stop
         self._parameters = list(model.parameters())
+        self.pieces = 1
         self._overflows = 0
 
     def run(self, group: Sequence[Indices], *, step: int, epoch: int, first: int) -> StepOutcome | None:
@@ -123,18 +107,69 @@ class Stepper:
             The loss or the gradient is not finite; the weights are as before.
         """
         weight = sum(self.source.weight(batch) for batch in group)
-        losses: list[Tensor] = []
-        for index, batch, live, last in self._share(group):
-            if self.accelerator.num_processes == 1 and self.stop():
-                self.optimizer.zero_grad()
-                return None
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
-                losses.append(self._backward(batch, (epoch, first + index), weight, live))
+        losses = self._gradients(group, (epoch, first), weight)
+        if losses is None:
+            self.optimizer.zero_grad()
+            return None
         outcome = self._measure(losses, weight)
         self._check(outcome, group, losses, step)
         self.optimizer.step()
         self.optimizer.zero_grad()
         return outcome
+
+    def _gradients(
+        self, group: Sequence[Indices], place: tuple[int, int], weight: float
+    ) -> list[Tensor] | None:
+        """Add up the gradient of the group; return the summed losses of its micro-batches, None if stopped.
+
+        If memory runs out, the micro-batches are cut into twice as many pieces, from here on, and the group
+        is done again: the objective is the same.
+        """
+        while True:
+            try:
+                return self._try_gradients(group, place, weight)
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                reason = str(error)
+            # Outside of the handler: its traceback keeps the tensors of the failed attempt alive.
+            self.optimizer.zero_grad()
+            self._cut_smaller(group, reason)
+
+    def _try_gradients(
+        self, group: Sequence[Indices], place: tuple[int, int], weight: float
+    ) -> list[Tensor] | None:
+        losses: list[Tensor] = []
+        epoch, first = place
+        for index, batch, live, last in self._share(group):
+            if self.accelerator.num_processes == 1 and self.stop():
+                return None
+            seed_generators(chance(self.seed, epoch, first + index), self.accelerator.device)
+            pieces = np.array_split(batch, min(self.pieces, len(batch)))
+            of_batch: list[Tensor] = []
+            for number, piece in enumerate(pieces, start=1):
+                exchange = last and number == len(pieces)
+                with contextlib.nullcontext() if exchange else self.accelerator.no_sync(self.model):
+                    of_batch.append(self._backward(piece, weight, live))
+            losses.append(torch.stack(of_batch).sum())
+        return losses
+
+    def _cut_smaller(self, group: Sequence[Indices], reason: str) -> None:
+        largest = max(len(batch) for batch in group)
+        if self.pieces >= largest or self.accelerator.num_processes > 1:
+            raise MemoryBudgetError(
+                f"Training does not fit into memory: {reason.splitlines()[0]}",
+                expected="room for one sequence"
+                if self.pieces >= largest
+                else "room for a batch in every process",
+                fix="a smaller --max-length, --tokens-per-batch or --model, or --method lora or freeze",
+            )
+        self.pieces *= 2
+        if self.accelerator.device.type == "cuda":
+            torch.cuda.empty_cache()
+        log.warning(
+            "Out of memory: batches are now computed in %d pieces; the objective is the same.", self.pieces
+        )
 
     def _share(self, group: Sequence[Indices]) -> Iterator[tuple[int, Indices, bool, bool]]:
         """Yield this process's micro-batches: index, samples, whether they count, whether it is the last.
@@ -149,9 +184,8 @@ class Stepper:
             live = index < len(group)
             yield index if live else 0, group[index if live else 0], live, turn == rounds - 1
 
-    def _backward(self, batch: Indices, place: tuple[int, int], weight: float, live: bool) -> Tensor:
-        """Add one micro-batch's gradient; return its summed loss, still on the device."""
-        seed_generators(chance(self.seed, *place), self.accelerator.device)
+    def _backward(self, batch: Indices, weight: float, live: bool) -> Tensor:
+        """Add the gradient of some samples; return their summed loss, still on the device."""
         loss: Tensor = self.model(**self._to_device(self.source.load(batch)))
         # DDP averages over the processes; the objective is a sum over them.
         share = self.accelerator.num_processes * live / (weight or 1.0)
@@ -184,46 +218,22 @@ class Stepper:
         if finite_loss and finite_gradient:
             return
         self.optimizer.zero_grad()
-        what = "gradient" if finite_loss else "loss"
-        raise NonFiniteError(
-            f"The {what} of optimizer step {step} is not a finite number; training was stopped before the "
-            "weights were changed.",
-            problems=self._culprits(group, losses) or self._all_rows(group, what),
-            fix=_REMEDIES,
+        finite = [bool(loss.isfinite()) for loss in losses]
+        mine = [batch for _, batch, live, _ in self._share(group) if live]
+        suspects = [batch for batch, good in zip(mine, finite, strict=False) if not good]
+        raise non_finite(
+            "gradient" if finite_loss else "loss",
+            step,
+            alone=samples_without_loss(self._loss_of, self.accelerator.unwrap_model(self.model), suspects),
+            together=np.concatenate(list(group)),
+            source=self.source,
         )
 
-    def _culprits(self, group: Sequence[Indices], losses: list[Tensor]) -> list[Problem]:
-        """Find the samples of the micro-batches without a finite loss that have none by themselves either."""
-        batches = [batch for _, batch, live, _ in self._share(group) if live]
-        bad = [batch for batch, loss in zip(batches, losses, strict=False) if not bool(loss.isfinite())]
-        module, found = self.accelerator.unwrap_model(self.model), []
-        training = module.training
-        module.eval()
-        with torch.no_grad():
-            for index in np.concatenate(bad)[:_NAMED_ROWS] if bad else []:
-                sample = np.asarray([index])
-                if not bool(module(**self._to_device(self.source.load(sample))).isfinite()):
-                    found += self.source.rows(sample)
-        module.train(training)
-        return [Problem("its loss is not finite", line=row) for row in found]
-
-    def _all_rows(self, group: Sequence[Indices], what: str) -> list[Problem]:
-        rows = self.source.rows(np.concatenate(list(group)))
-        return [Problem(f"part of the step whose {what} is not finite", line=row) for row in rows]
+    def _loss_of(self, samples: Indices) -> Tensor:
+        loss: Tensor = self.accelerator.unwrap_model(self.model)(**self._to_device(self.source.load(samples)))
+        return loss
 
 
-def seed_generators(seed: int, device: torch.device) -> None:
-    """Seed the generators that a model on this device draws from.
-
-    ``torch.manual_seed`` would queue the seed for every kind of device there is, with a stack trace each.
-    """
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
-    elif device.type == "mps":
-        torch.mps.manual_seed(seed)
-
-
-def chance(seed: int, epoch: int, micro_batch: int) -> int:
-    """Return the seed of torch's generator for one micro-batch."""
-    return int(np.random.SeedSequence((seed, epoch, micro_batch)).generate_state(1, np.uint64)[0] >> 1)
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: of a GPU, or of the processor's allocator."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

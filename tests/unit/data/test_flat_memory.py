@@ -45,10 +45,14 @@ def write(path: Path, rows: int) -> Path:
 
 
 def test_more_rows_need_hardly_more_memory(tmp_path: Path) -> None:
-    """150,000 more rows are 45 MB more of text; hashes, labels and what the allocator keeps are less."""
-    result = run(write(tmp_path / "small.csv", 50_000), write(tmp_path / "big.csv", 200_000))
-    assert result["rows"] == 200_000
-    assert float(str(result["megabytes"])) < 25
+    """350,000 more rows are 105 MB more of text, of which less than half may show.
+
+    Measured: 17 MB for 10,000 more rows as for 350,000, and on a busy machine up to 26 MB in steps of 4 MB,
+    the size of a block, which the allocator gives back sooner or later.
+    """
+    result = run(write(tmp_path / "small.csv", 50_000), write(tmp_path / "big.csv", 400_000))
+    assert result["rows"] == 400_000
+    assert float(str(result["megabytes"])) < 50
 
 
 def test_an_unclosed_quote_in_a_big_file_fails_early(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -209,3 +210,45 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path):
     assert "checkpoint-2 cannot be written" in done.stdout, done.stderr
     assert "0.47 MB of free disk space" in done.stdout  # 400,040 bytes of tensors and 65,536 to spare
     assert "['checkpoint-1'] checkpoint-1" in done.stdout
+
+
+def killed_at(call: int, folder: Path) -> bool:
+    """Save step 20 in a child that SIGKILLs itself at its n-th touch of the disk; True if it got that far."""
+    child = os.fork()
+    if child:
+        _, status = os.waitpid(child, 0)
+        return os.WIFSIGNALED(status)
+    count = 0
+
+    def counting(function):
+        def wrapped(*args, **kwargs):
+            nonlocal count
+            count += 1
+            if count == call:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*args, **kwargs)
+
+        return wrapped
+
+    os.fsync, os.rename, os.mkdir = counting(os.fsync), counting(os.rename), counting(os.mkdir)
+    for name in ("rename", "replace", "write_bytes", "write_text", "mkdir"):
+        setattr(Path, name, counting(getattr(Path, name)))
+    module.save_file = counting(module.save_file)
+    save_checkpoint(folder, 20, tensors(), {"position": 20})
+    prune_checkpoints(folder, keep=1, best=3)
+    os._exit(0)
+
+
+def test_killed_at_every_single_step_of_the_commit(two):
+    """R1: whenever the process dies, the newest checkpoint is intact, and the next save works."""
+    newest, call = [], 1
+    while killed_at(call, two):
+        newest.append(newest_valid(two).name)
+        assert "checkpoint-3" in {path.name for path in two.iterdir()}  # the best so far
+        save_checkpoint(two, 12, tensors(12), {"position": 12})
+        shutil.rmtree(two / "checkpoint-20", ignore_errors=True)
+        assert not list(two.glob(".*"))
+        call += 1
+    assert len(newest) >= 15  # five files, their flushes, the folder's, the rename, the pruning
+    assert newest == sorted(newest)  # checkpoint-12 up to the rename, checkpoint-20 from then on
+    assert set(newest) == {"checkpoint-12", "checkpoint-20"}

@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from profactory.errors import CheckpointError, ConfigError, NonFiniteError, RunExistsError, StoppedError
+from profactory.errors import (
+    CheckpointError,
+    ConfigError,
+    MemoryBudgetError,
+    NonFiniteError,
+    RunExistsError,
+    StoppedError,
+)
 from profactory.runs import Run
 from profactory.training.checkpoint import list_checkpoints
 from profactory.training.history import metric_rows
@@ -417,10 +424,73 @@ def test_status_says_where_it_is(tmp_path, monkeypatch):
     _, _, result = toy_fit(tmp_path / "run", epochs=2)
     assert {"step", "total_steps", "epoch", "epochs", "monitor", "best", "eta_seconds"} <= seen[3].keys()
     assert [fields["step"] for fields in seen[1:4]] == [1, 2, 3]
-    assert seen[3]["eta_seconds"] > 0
+    assert seen[3]["eta_seconds"] >= 0  # rounded to tenths: 0.0 on a quick machine
     assert seen[-1]["step"] == result.steps
 
 
 def test_source_path(tmp_path: Path):
     """The toy itself: its batches differ in size, or the tests above would prove little."""
     assert len({len(batch) for batch in ToySource().plan(0)}) > 2
+
+
+# --- memory
+
+
+class Narrow(ToyModel):
+    """Fails like a GPU when a batch has more than so many samples."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__(dropout=0.0)
+        self.room, self.attempts = room, []
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Return the loss, if there is room."""
+        self.attempts.append(len(x))
+        if len(x) > self.room:
+            raise torch.OutOfMemoryError(f"no room for {len(x)}")
+        return super().forward(x, y)
+
+
+def test_out_of_memory_halves_and_does_the_same_step_again(tmp_path, caplog):
+    """R7: same objective, same number of steps; the smaller budget is kept and noted."""
+    wide, run, result = toy_fit(tmp_path / "wide", model=ToyModel(dropout=0.0), gradient_accumulation=2)
+    narrow = Narrow(2)
+    _, again, second = toy_fit(tmp_path / "narrow", model=narrow, gradient_accumulation=2)
+    assert max(len(b) for b in ToySource().plan(0)) > 4
+    assert (second.steps, second.epochs) == (result.steps, result.epochs)
+    for one, two in zip(rows_of(run), rows_of(again), strict=True):
+        assert two["step"] == one["step"]
+        if "loss" in one:
+            assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
+    torch.testing.assert_close(narrow.head.weight, wide.head.weight, rtol=1e-4, atol=1e-6)
+    noted = [event["pieces"] for event in again.events() if event["event"] == "memory"]
+    assert noted == sorted(set(noted))
+    assert noted[-1] >= 4
+    assert "in 4 pieces" in caplog.text
+    assert max(narrow.attempts[len(narrow.attempts) // 2 :]) <= 2  # never tried the larger batch again
+
+
+def test_the_smaller_budget_survives_a_resume(tmp_path):
+    with pytest.raises(Killed):
+        toy_fit(tmp_path / "run", model=Narrow(2), source=Interrupting(60, kill), save_steps=1)
+    model = Narrow(2)
+    toy_fit(tmp_path / "run", model=model, resume=True, save_steps=1)
+    assert max(model.attempts) <= 2
+
+
+def test_not_even_one_sample_fits(tmp_path):
+    model = Narrow(0)
+    before = model.head.weight.detach().clone()
+    with pytest.raises(MemoryBudgetError, match="no room for 1") as caught:
+        toy_fit(tmp_path / "run", model=model)
+    assert "--max-length" in caught.value.fix
+    assert torch.equal(model.head.weight, before)
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(tmp_path):
+    class Broken(ToyModel):
+        def forward(self, x, y):
+            raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="mat1"):
+        toy_fit(tmp_path / "run", model=Broken())

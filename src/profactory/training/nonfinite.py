@@ -1,0 +1,73 @@
+"""Losses and gradients that are not numbers: whose they are, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from profactory.errors import NonFiniteError, Problem
+from profactory.training.batching import BatchSource, Indices
+
+#: Samples that are tried one by one to find those at fault.
+TRIED = 64
+_REMEDIES = (
+    "lower --learning-rate, set --max-grad-norm, use --precision fp32, and look at the rows named above "
+    "for extreme labels; `profactory resume` goes on from the last checkpoint, which is intact"
+)
+
+
+def samples_without_loss(
+    loss_of: Callable[[Indices], Tensor], module: nn.Module, suspects: Sequence[Indices]
+) -> Indices:
+    """Return the samples whose loss is not finite by themselves, too.
+
+    Parameters
+    ----------
+    loss_of
+        Computes the loss of some samples.
+    module
+        The model; its mode is put back.
+    suspects
+        Micro-batches without a finite loss.
+    """
+    samples = np.concatenate(list(suspects))[:TRIED] if suspects else np.empty(0, np.int64)
+    training = module.training
+    module.eval()
+    with torch.no_grad():
+        bad = [index for index in samples if not bool(loss_of(np.asarray([index])).isfinite())]
+    module.train(training)
+    return np.asarray(bad, np.int64)
+
+
+def non_finite(
+    what: str, step: int, *, alone: Indices, together: Indices, source: BatchSource
+) -> NonFiniteError:
+    """Return the error that names step and rows.
+
+    Parameters
+    ----------
+    what
+        ``loss`` or ``gradient``.
+    step
+        Optimizer step, from 1.
+    alone
+        Samples known to be at fault; if there are none all samples of the step are named.
+    together
+        All samples of the step.
+    source
+        Knows their rows.
+    """
+    if len(alone):
+        problems = [Problem("its loss is not finite", line=row) for row in source.rows(alone)]
+    else:
+        reason = f"part of the step whose {what} is not finite"
+        problems = [Problem(reason, line=row) for row in source.rows(together)]
+    return NonFiniteError(
+        f"The {what} of optimizer step {step} is not a finite number; training was stopped before the "
+        "weights were changed.",
+        problems=problems,
+        fix=_REMEDIES,
+    )
