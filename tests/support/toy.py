@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from profactory.data.batching import BatchPlan, Indices
 from profactory.runs import Run
-from profactory.training.batching import BatchPlan, Indices
 from profactory.training.loop import fit
 from profactory.training.state import FitResult, FitSettings
 

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from profactory.data.batching import Indices
 from profactory.errors import ProFactoryError
 from profactory.inference.predictor import Predictor
 from profactory.models.protein_model import ProteinModel
 from profactory.models.zoo import resolve
 from profactory.runs import Run
 from profactory.tasks import Task, TaskKind, Values
-from profactory.training.batching import Indices
 from profactory.training.distributed import join_processes
 from profactory.training.embedding_cache import EmbeddingCache
 from profactory.training.loop import fit

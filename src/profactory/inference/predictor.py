@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from profactory.data.batching import BatchPlan
 from profactory.data.residues import clean_sequences
 from profactory.errors import ConfigError, MemoryBudgetError, Problem, RowError
 from profactory.inference.decoding import decode_rows
@@ -138,7 +139,8 @@ class Predictor:
         place = {sequence: i for i, sequence in enumerate(unique)}
         rows: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(unique)
         tokens = self.model.backbone.tokenize(unique, self.max_length)
-        for batch in plan_batches([len(t) for t in tokens], self.tokens_per_batch):
+        lengths = np.array([len(t) for t in tokens], np.int64)
+        for batch in BatchPlan(lengths, self.tokens_per_batch).in_order():
             for i, output in zip(batch, self._run_fitting([tokens[i] for i in batch]), strict=True):
                 rows[i] = output
             if progress is not None:
@@ -206,31 +208,6 @@ def choose_device(name: str) -> torch.device:
             fix="--device auto; profactory doctor says what is missing",
         ) from error
     return device
-
-
-def plan_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Group sequences of similar length so that none of the padded batches has more than `budget` tokens.
-
-    Parameters
-    ----------
-    lengths
-        Tokens per sequence.
-    budget
-        Tokens per batch, padding included. A sequence longer than that is a batch of its own.
-
-    Yields
-    ------
-    list of int
-        Indices; every sequence exactly once. Longest first: what does not fit into memory shows at once.
-    """
-    batch: list[int] = []
-    for index in np.argsort(-np.asarray(lengths, np.int64), kind="stable").tolist():
-        if batch and lengths[batch[0]] * (len(batch) + 1) > budget:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -23,10 +23,10 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from profactory.data.batching import Indices
 from profactory.errors import TrainingError
 from profactory.files import atomic_file, atomic_write_bytes, cache_dir, sha256_file
 from profactory.progress import Progress
-from profactory.training.batching import Indices
 from profactory.training.features import Features
 from profactory.training.manifest import seal, unseal
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from profactory.training.batching import Indices
+from profactory.data.batching import Indices
 
 Block = NDArray[Any]
 

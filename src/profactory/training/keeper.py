@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from profactory.errors import CheckpointError, Problem
 from profactory.files import fsync_path
 from profactory.runs import Run
-from profactory.training.batching import BatchSource
+from profactory.training.batch_source import BatchSource
 from profactory.training.checkpoint import (
     Checkpoint,
     checkpoint_path,

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import nn
 
+from profactory.data.batching import Indices, groups
 from profactory.errors import ConfigError, RunExistsError, StoppedError
 from profactory.progress import Progress
 from profactory.runs import Run
-from profactory.training.batching import BatchSource, Indices, groups
+from profactory.training.batch_source import BatchSource
 from profactory.training.checkpoint import list_checkpoints
 from profactory.training.distributed import agreed, make_accelerator, take_off_wrappers
 from profactory.training.history import rewind_events

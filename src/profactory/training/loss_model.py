@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from profactory.data.batching import BatchPlan, Indices
 from profactory.models.protein_model import ProteinModel
 from profactory.tasks import TaskKind, Values
-from profactory.training.batching import BatchPlan, Indices
 from profactory.training.features import Features
 from profactory.training.losses import loss_sum
 

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from profactory.data.batching import Indices
 from profactory.errors import NonFiniteError, Problem
-from profactory.training.batching import BatchSource, Indices
+from profactory.training.batch_source import BatchSource
 
 #: Samples that are tried one by one to find those at fault.
 TRIED = 64

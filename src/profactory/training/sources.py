@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from profactory.data.batching import BatchPlan, Indices
 from profactory.models.backbone import Backbone
 from profactory.tasks import TaskKind, Values
 from profactory.tasks.task import IGNORED
-from profactory.training.batching import BatchPlan, Indices
 from profactory.training.features import Features
 from profactory.training.losses import term_weights
 

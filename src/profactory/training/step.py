@@ -14,8 +14,9 @@ from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
 from torch import Tensor, nn
 
+from profactory.data.batching import Indices
 from profactory.errors import MemoryBudgetError
-from profactory.training.batching import BatchSource, Indices
+from profactory.training.batch_source import BatchSource
 from profactory.training.nonfinite import non_finite, samples_without_loss
 from profactory.training.randomness import chance, seed_generators
 

@@ -10,8 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from profactory.data.batching import BatchPlan
 from profactory.errors import ConfigError, MemoryBudgetError, RowError
-from profactory.inference.predictor import Predictor, choose_device, plan_batches
+from profactory.inference.predictor import Predictor, choose_device
 from profactory.progress import Progress
 from profactory.tasks import Task, TaskKind
 from tests.support.fake_model import FakeModel
@@ -31,7 +32,7 @@ def _predictor(task: Task, tokens_per_batch: int | None = None, **options: int) 
 
 @given(st.lists(st.integers(1, 500), max_size=200), st.integers(1, 2000))
 def test_every_sequence_is_in_exactly_one_batch_that_fits(lengths: list[int], budget: int) -> None:
-    batches = list(plan_batches(lengths, budget))
+    batches = BatchPlan(np.array(lengths, np.int64), budget).in_order()
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
     for batch in batches:
         padded = max(lengths[index] for index in batch) * len(batch)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from profactory.data.batching import BatchPlan, groups, padding_waste
 from profactory.errors import ConfigError
-from profactory.training.batching import BatchPlan, groups, padding_waste
 
 lengths_lists = st.lists(st.integers(1, 3000), min_size=1, max_size=200)
 budgets = st.tuples(st.none() | st.integers(1, 4000), st.none() | st.integers(1, 40)).filter(any)

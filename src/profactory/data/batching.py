@@ -1,45 +1,20 @@
-"""Micro-batches: what a source of them is, and which samples go together in one."""
+"""Which sequences go together in a batch, for training and for prediction alike. Torch-free."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from profactory.errors import ConfigError
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 Indices = NDArray[np.int64]
 
 #: Lengths are jittered by up to this share before sorting, so that neighbours change from epoch to epoch.
 LENGTH_JITTER = 0.02
-
-
-class BatchSource(Protocol):
-    """Samples to train on."""
-
-    def __len__(self) -> int:
-        """Return the number of samples."""
-
-    def plan(self, epoch: int) -> list[Indices]:
-        """Return the micro-batches of an epoch: a pure function of the epoch."""
-
-    def load(self, indices: Indices) -> dict[str, Tensor]:
-        """Return the keyword arguments of the model for these samples, on the CPU.
-
-        Chance may come from torch's global generator only; it is seeded before every micro-batch.
-        """
-
-    def weight(self, indices: Indices) -> float:
-        """Return the weight of the loss terms of these samples, a pure function of the data."""
-
-    def rows(self, indices: Indices) -> list[int]:
-        """Return the lines of the user's file that these samples come from."""
 
 
 @dataclass(frozen=True, eq=False)

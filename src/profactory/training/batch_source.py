@@ -1,0 +1,31 @@
+"""What the training loop asks of whatever it trains on."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+from profactory.data.batching import Indices
+
+
+class BatchSource(Protocol):
+    """Samples to train on."""
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+
+    def plan(self, epoch: int) -> list[Indices]:
+        """Return the micro-batches of an epoch: a pure function of the epoch."""
+
+    def load(self, indices: Indices) -> dict[str, Tensor]:
+        """Return the keyword arguments of the model for these samples, on the CPU.
+
+        Chance may come from torch's global generator only; it is seeded before every micro-batch.
+        """
+
+    def weight(self, indices: Indices) -> float:
+        """Return the weight of the loss terms of these samples, a pure function of the data."""
+
+    def rows(self, indices: Indices) -> list[int]:
+        """Return the lines of the user's file that these samples come from."""
