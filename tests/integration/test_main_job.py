@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -265,3 +268,27 @@ def test_evaluate_gives_the_numbers_of_the_report(model: Path, tmp_path: Path) -
         if isinstance(entry, dict) and "value" in entry:
             assert entry["value"] == pytest.approx(run.metrics["test"][name]["value"], abs=1e-6), name
     assert (tmp_path / "evaluation" / "report.html").is_file()
+
+
+def test_torchrun_trains_the_same_model_as_one_process(model: Path, tmp_path: Path) -> None:
+    """The command under torchrun: same effective batch, same loss trace, same test metrics, one report."""
+    table = write_table(tmp_path / "t.csv", "regression", rows=64)
+    settings = {"model": str(model), "method": "lora", "epochs": "2", "batch-size": "4", "dropout": "0"}
+    arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
+    train_it = ["-m", "profactory", "train", str(table), "--lora-dropout", "0", *arguments]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    pair = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port]
+    for launch, steps, out in (([], "2", "one"), (pair, "1", "two")):
+        command = [sys.executable, *launch, *train_it, "--gradient-accumulation-steps", steps]
+        done = subprocess.run(
+            [*command, "--out", str(tmp_path / out)], capture_output=True, text=True, timeout=240
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+    one, two = (profactory.api.Run.open(tmp_path / name) for name in ("one", "two"))
+    losses = [[event["loss"] for event in run.events() if event["event"] == "step"] for run in (one, two)]
+    assert len(losses[0]) > 3
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    first, second = (profactory.TrainedRun(run.path).metrics["test"] for run in (one, two))
+    assert first["rmse"]["value"] == pytest.approx(second["rmse"]["value"], rel=1e-5)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import PartialState
+from numpy.typing import NDArray
 
 from profactory.evaluation.metrics import compute_metrics
 from profactory.inference.predictor import Predictor
@@ -19,6 +20,7 @@ from profactory.models.tuning import parameter_counts
 from profactory.pipeline.preparation import Job
 from profactory.runs import Run
 from profactory.tasks import Task, Values
+from profactory.training.distributed import in_shares
 from profactory.training.embedding_cache import EmbeddingCache
 from profactory.training.features import Features
 from profactory.training.loop import fit
@@ -172,13 +174,9 @@ def _adapted(job: Job, model: ProteinModel) -> tuple[SequenceSource, Outputs]:
 
 def _shared(predictor: Predictor, sequences: list[str], task: Task) -> Values:
     """Predict every sequence in exactly one of the processes; every process gets all outputs."""
-    state = PartialState()
-    if state.num_processes == 1:
-        return predictor.predict_outputs(sequences)
-    from accelerate.utils import gather_object
 
-    mine = predictor.predict_outputs(sequences[state.process_index :: state.num_processes])
-    parts = gather_object([[mine[i] for i in range(len(mine))]])
-    world = state.num_processes
-    blocks = [parts[i % world][i // world] for i in range(len(sequences))]
-    return Values.concat(blocks, per_residue=task.kind.per_residue)
+    def predict(mine: NDArray[np.int64]) -> list[NDArray[Any]]:
+        outputs = predictor.predict_outputs([sequences[i] for i in mine])
+        return [outputs[i] for i in range(len(mine))]
+
+    return Values.concat(in_shares(PartialState(), len(sequences), predict), per_residue=task.per_residue)

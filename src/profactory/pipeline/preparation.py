@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from profactory.config import TrainConfig
 from profactory.data.dataset import Dataset
 from profactory.data.prepare import Prepared, prepare_dataset
-from profactory.data.splitting import assign_splits
+from profactory.data.splitting import assign_splits, count_splits
 from profactory.errors import ConfigError, SplitError
 from profactory.evaluation.metrics import known_metrics
 from profactory.files import sha256_bytes
@@ -23,8 +23,6 @@ from profactory.tasks import Task, Values
 from profactory.training.sources import truncated
 
 log = logging.getLogger("profactory")
-
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,11 @@ class Job:
         """The validated table."""
         return self.prepared.dataset
 
+    @property
+    def truncated(self) -> int:
+        """Number of sequences longer than what the model reads."""
+        return int((self.dataset.lengths > self.choices.max_length).sum())
+
     def rows(self, split: str) -> NDArray[np.int64]:
         """Return the indices of a split's rows."""
         return np.flatnonzero(self.splits == split)
@@ -78,10 +81,10 @@ class Job:
             "counts": self.prepared.counts,
             "task": self.task.to_dict(),
             "task_reason": self.prepared.task_reason,
-            "splits": {name: int((self.splits == name).sum()) for name in SPLITS},
+            "splits": count_splits(self.splits),
             "split_note": self.split_note,
             "splits_sha256": sha256_bytes("\n".join(self.splits.tolist()).encode()),
-            "truncated": int((self.dataset.lengths > self.choices.max_length).sum()),
+            "truncated": self.truncated,
         }
 
 
@@ -132,7 +135,7 @@ def divide(dataset: Dataset, task: Task, config: TrainConfig) -> tuple[NDArray[A
         seed=config.seed,
         identity=config.split_identity,
     )
-    counts = {name: int((result.splits == name).sum()) for name in SPLITS}
+    counts = count_splits(result.splits)
     for name in ("train", "validation"):
         if not counts[name]:
             raise SplitError(

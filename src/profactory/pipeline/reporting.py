@@ -136,9 +136,10 @@ def _warnings(job: Job, measured: list[str]) -> list[str]:
             "There is no test set: the numbers are those of the validation rows, by which the best epoch was"
             " chosen, and too good."
         )
-    truncated = int((job.dataset.lengths > job.choices.max_length).sum())
-    if truncated:
-        found.append(f"{truncated:,} sequences were cut to their first {job.choices.max_length:,} residues.")
+    if job.truncated:
+        found.append(
+            f"{job.truncated:,} sequences were cut to their first {job.choices.max_length:,} residues."
+        )
     if job.prepared.rejected:
         found.append(f"{job.prepared.counts['rejected']:,} rows could not be used and were left out.")
     return found

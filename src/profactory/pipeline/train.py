@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
 
 from profactory.config import TrainConfig
+from profactory.data.splitting import count_splits
 from profactory.errors import CheckpointError, ProFactoryError, StoppedError
 from profactory.files import atomic_write_json, read_json
 from profactory.models.protein_model import ProteinModel
@@ -19,6 +19,7 @@ from profactory.pipeline.fitting import fit_model
 from profactory.pipeline.preparation import Job, prepare_job
 from profactory.pipeline.reporting import report_run
 from profactory.runs import Run, new_run_path
+from profactory.training.distributed import agreed, join_processes
 
 log = logging.getLogger("profactory")
 
@@ -35,12 +36,12 @@ def start(source: str, config: TrainConfig, *, out: str | Path | None = None, ov
     """
     if out is not None:
         Run.check_free(out, overwrite=overwrite)
-    state = PartialState(cpu=config.device == "cpu")
+    state = join_processes(config.device)
     with state.main_process_first():  # the others find the validated data set in the cache
         job = prepare_job(source, config)
     run = _make_run(job, out, overwrite) if state.is_main_process else None
-    run = Run(Path(_from_main(str(run.path) if run else "")))
-    return _carry_out(job, run, resume=False)
+    path = agreed(state, run.path if run else None)
+    return _carry_out(job, Run(Path(path or "")), resume=False)
 
 
 def go_on(run: Run) -> Run:
@@ -57,7 +58,7 @@ def go_on(run: Run) -> Run:
     if run.status()["state"] == "finished":
         log.info("The run %s is finished already.", run.path)
         return run
-    with PartialState(cpu=config.device == "cpu").main_process_first():
+    with join_processes(config.device).main_process_first():
         job = prepare_job(source, config)
     _check_same_data(job, run)
     return _carry_out(job, run, resume=True)
@@ -69,14 +70,6 @@ def _make_run(job: Job, out: str | Path | None, overwrite: bool) -> Run:
     source = job.source if job.source.startswith("bundled:") else str(Path(job.source).absolute())
     asked = {"data": source, **job.config.model_dump(mode="json", exclude_unset=True)}
     return Run.create(path, asked, overwrite=overwrite)
-
-
-def _from_main(value: str) -> str:
-    """Return the main process's value on every process."""
-    box = [value]
-    if PartialState().num_processes > 1:
-        broadcast_object_list(box)
-    return box[0]
 
 
 def _check_same_data(job: Job, run: Run) -> None:
@@ -118,6 +111,7 @@ def _carry_out(job: Job, run: Run, *, resume: bool) -> Run:
         )
         trained = fit_model(job, model, run, resume=resume)
         report_run(job, trained, run)
+    PartialState().wait_for_everyone()  # the report is there for whoever looks next, in any process
     return run
 
 
@@ -152,18 +146,15 @@ def _announce(job: Job, run: Run) -> None:
         "preparing", task=str(job.task.kind), model=job.spec.name, method=job.choices.method, data=job.source
     )
     atomic_write_json(run.path / "data.json", {**job.describe_data(), "choices": job.choices.to_dict()})
-    counts = ", ".join(
-        f"{int((job.splits == name).sum()):,} {name}" for name in ("train", "validation", "test")
-    )
+    counts = ", ".join(f"{count:,} {name}" for name, count in count_splits(job.splits).items())
     log.info("Run %s", run.path)
     log.info("Data: %s (%s)", counts, job.split_note)
     log.info("Task: %s (%s)", job.task.kind, job.prepared.task_reason)
     log.info("Model: %s. Chosen for this data and machine:", job.spec.name)
     job.choices.announce()
-    truncated = int((job.dataset.lengths > job.choices.max_length).sum())
-    if truncated:
+    if job.truncated:
         log.warning(
             "%s sequences are longer than %s residues; only their beginning is read.",
-            f"{truncated:,}",
+            f"{job.truncated:,}",
             f"{job.choices.max_length:,}",
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import nn
 from profactory.errors import ConfigError
 
 T = TypeVar("T")
+Processes: TypeAlias = Accelerator | PartialState
 
 
 def on_cpu(device: str) -> bool:
@@ -75,7 +76,7 @@ def take_off_wrappers(accelerator: Accelerator, model: nn.Module) -> None:
         vars(module).pop(name, None)
 
 
-def agreed(accelerator: Accelerator, value: T) -> T:
+def agreed(accelerator: Processes, value: T) -> T:
     """Return the main process's value on all processes."""
     if accelerator.num_processes == 1:
         return value
@@ -85,14 +86,14 @@ def agreed(accelerator: Accelerator, value: T) -> T:
 
 
 def in_shares(
-    accelerator: Accelerator, count: int, compute: Callable[[NDArray[np.int64]], Sequence[T]]
+    accelerator: Processes, count: int, compute: Callable[[NDArray[np.int64]], Sequence[T]]
 ) -> list[T]:
     """Compute something for each of `count` samples, every sample in exactly one process.
 
     Parameters
     ----------
     accelerator
-        From :func:`make_accelerator`.
+        From :func:`make_accelerator` or :func:`join_processes`.
     count
         Number of samples.
     compute
