@@ -163,6 +163,20 @@ def test_regression_is_predicted_in_the_units_of_the_table(model: Path, tmp_path
     assert 9 < np.mean(values) < 13
 
 
+def test_both_loss_curves_of_a_regression_have_one_unit(model: Path, tmp_path: Path) -> None:
+    """Labels in thousands: an untrained head that predicts the mean has a loss of about 1 in both curves."""
+    table = tmp_path / "t.csv"
+    lines = write_table(tmp_path / "small.csv", "regression").read_text().splitlines()
+    cells = [line.split(",") for line in lines]
+    for row in cells[1:]:
+        row[2] = f"{1000 * float(row[2]):.1f}"
+    table.write_text("\n".join(",".join(row) for row in cells))
+    run = train(table, model, tmp_path / "run", epochs=1, learning_rate=1e-6)
+    (event,) = [e for e in profactory.api.Run.open(run.path).events() if e["event"] == "evaluation"]
+    assert 0.3 < event["train_loss"] < 3
+    assert 0.3 < event["metrics"]["loss"] < 3
+
+
 def test_frozen_embeddings_are_computed_once(model: Path, tmp_path: Path, caplog: Any) -> None:
     table = write_table(tmp_path / "t.csv", "regression")
     train(table, model, tmp_path / "a", seed=1)

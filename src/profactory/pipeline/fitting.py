@@ -65,7 +65,8 @@ def fit_model(job: Job, model: ProteinModel, run: Run, *, resume: bool) -> Train
 
     def validate() -> dict[str, float]:
         predicted = outputs("validation")
-        loss = loss_of_outputs(job.task.kind, predicted, truth)
+        scale = None if job.task.is_classification else model.output_scale.cpu().numpy()
+        loss = loss_of_outputs(job.task.kind, predicted, truth, scale)
         return {**compute_metrics(job.task, truth, predicted), "loss": loss}
 
     _scale_outputs(model, job.targets("train"))
