@@ -4,9 +4,8 @@ import base64
 import csv
 import json
 import math
-import re
 from html.parser import HTMLParser
-from io import BytesIO, StringIO
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from PIL import Image
-from rich.console import Console
 from scipy import stats
 from sklearn import metrics as sk
 
 from profactory.evaluation.history import read_history
 from profactory.evaluation.report import EvaluatedSplit, Report, write_report
-from profactory.evaluation.summary import summary_table
 from profactory.tasks import Task, TaskKind, Values
 from tests.unit.evaluation.cases import (
     classes_case,
@@ -349,16 +346,3 @@ def test_history_takes_the_last_improvement() -> None:
     within = read_history([{**event, "epoch": 1} for event in EVENTS])
     assert within.axis == ("optimizer step", [5, 10, 15])
     assert len(read_history([])) == 0
-
-
-def test_summary_table_shows_value_interval_and_baselines(tmp_path: Path) -> None:
-    report = report_of(tmp_path, classes_case())
-    console = Console(width=120, record=True, file=StringIO())
-    console.print(summary_table(report.metrics))
-    text = console.export_text()
-    entry = report.metrics["test"]["mcc"]
-    line = next(line for line in text.splitlines() if "MCC" in line)
-    assert f"{entry['value']:.3f}" in line
-    assert f"{entry['low']:.3f} to {entry['high']:.3f}" in line
-    assert f"{report.metrics['baselines']['composition']['mcc']['value']:.3f}" in line
-    assert re.search(r"majority\s+┃?\s*composition", text)
