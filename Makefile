@@ -16,7 +16,7 @@ $(VENV)/.user: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.user
-	$(PIP) -e ".[dev,homology]"
+	$(PIP) -e ".[dev,all]"
 	touch $@
 
 demo: $(VENV)/.user  ## train, evaluate and predict on bundled data with the bundled model

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from cyclopts import Group, Parameter
 from pydantic.fields import FieldInfo
 
-from profactory.config import TrainConfig
+from profactory.config import SECTIONS, TrainConfig
 from profactory.errors import ConfigError
 
 
@@ -31,9 +31,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 #: A switch that is off unless typed.
 FLAG = Parameter(negative=(), show_default=False)
 OUTPUT = Group("Output", sort_key=1)
-_GROUPS = {
-    name: Group(name, sort_key=i + 2) for i, name in enumerate(("Data", "Model", "Training", "Machine"))
-}
+_GROUPS = {section.group: Group(section.group, sort_key=i + 2) for i, section in enumerate(SECTIONS)}
 
 #: For every command that prints a result.
 Json = Annotated[bool, Parameter(name="--json", negative=(), show_default=False, group=OUTPUT)]
@@ -79,9 +77,8 @@ def validated(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _flag(name: str, field: FieldInfo) -> inspect.Parameter:
-    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     about = Parameter(
-        group=_GROUPS.get(str(extra.get("group")), Group(str(extra.get("group")), sort_key=8)),
+        group=_GROUPS[TrainConfig.group_of(name)],
         help=field.description,
         negative=(),
         show_default=False if field.default is None or field.default is False else _shown,

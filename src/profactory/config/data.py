@@ -1,0 +1,50 @@
+"""Which data, and how they are read and divided."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from profactory.config.settings import Settings
+from profactory.tasks import TaskKind
+
+SplitMethod = Literal["auto", "given", "random", "stratified", "homology"]
+
+
+class DataSettings(Settings):
+    """Which data, and how they are read and divided."""
+
+    group: ClassVar[str] = "Data"
+
+    sequence_column: str | None = None
+    """Column with the sequences; found by its name if not given."""
+    label_column: list[str] | None = None
+    """Column with the labels; several for several regression targets."""
+    split_column: str | None = None
+    """Column with train, validation and test; found by its name if not given."""
+    task: TaskKind | None = None
+    """Task; inferred from the labels if not given."""
+    split: SplitMethod = "auto"
+    """How to divide data that is not divided: auto takes what the data give, else stratified."""
+    split_ratios: tuple[float, float, float] = Field((0.8, 0.1, 0.1))
+    """Shares of train, validation and test."""
+    split_identity: float = Field(0.3, gt=0, le=1)
+    """Sequence identity above which a homology split keeps two sequences on one side."""
+    bad_rows: Literal["error", "drop"] = "error"
+    """What to do when rows cannot be used: stop and name them, or drop and list them."""
+    limit: int | None = Field(None, gt=0)
+    """Use only the first N rows, for a first try."""
+    sample: float | None = Field(None, gt=0, le=1)
+    """Use only this random share of the rows, for a first try."""
+
+    def contradictions(self) -> list[str]:
+        """Return what cannot be meant together."""
+        found = []
+        if self.limit and self.sample:
+            found.append("limit and sample were both given; give one")
+        if any(ratio < 0 for ratio in self.split_ratios) or not 0.999 < sum(self.split_ratios) < 1.001:
+            found.append(f"split_ratios must be three shares that add up to 1, not {self.split_ratios}")
+        if self.split_ratios[0] <= 0 or self.split_ratios[1] <= 0:
+            found.append("split_ratios must leave rows for train and validation")
+        return found

@@ -1,0 +1,49 @@
+"""The pre-trained model and what is put on it."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from profactory.config.settings import Settings
+
+Method = Literal["auto", "freeze", "full", "lora"]
+Pooling = Literal["mean", "attention", "light-attention", "cls", "max"]
+
+
+class ModelSettings(Settings):
+    """The pre-trained model and what is put on it."""
+
+    group: ClassVar[str] = "Model"
+
+    model: str = "mini"
+    """Protein language model: a name of `profactory models list`, a Hub id or a folder."""
+    revision: str | None = None
+    """Commit or tag of a Hub model; the catalogue's if not given."""
+    trust_remote_code: bool = False
+    """Run Python code that the model's author put into the repository."""
+    method: Method = "auto"
+    """freeze trains a head on fixed embeddings, lora small adapters, full every weight."""
+    pooling: Pooling = "mean"
+    """How residues become one vector (residue tasks: not used)."""
+    max_length: int | None = Field(None, gt=0)
+    """Residues used of each sequence; the model's limit if not given."""
+    head_hidden: int | None = Field(None, ge=0)
+    """Width of the head's hidden layer; 0 for a linear head; the backbone's width if not given."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Dropout in the head."""
+    lora_rank: int = Field(8, gt=0)
+    """Rank of the LoRA matrices."""
+    lora_alpha: int = Field(16, gt=0)
+    """Scale of the LoRA update, divided by the rank."""
+    lora_dropout: float = Field(0.05, ge=0, lt=1)
+    """Dropout in front of the LoRA matrices."""
+    lora_target_modules: list[str] | None = None
+    """Names of the layers to adapt; the family's attention projections if not given."""
+
+    def contradictions(self) -> list[str]:
+        """Return what cannot be meant together."""
+        if self.lora_target_modules and self.method not in ("auto", "lora"):
+            return [f"lora_target_modules has no meaning with method {self.method}"]
+        return []

@@ -1,0 +1,25 @@
+"""What the sections of the configuration have in common."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Settings(BaseModel):
+    """One section: its fields with their help, and the rules among them.
+
+    Attributes
+    ----------
+    group : str
+        Title of the section on the help page and in the form.
+    """
+
+    model_config = ConfigDict(use_attribute_docstrings=True, extra="forbid", frozen=True)
+
+    group: ClassVar[str] = ""
+
+    def contradictions(self) -> list[str]:
+        """Return what cannot be meant together."""
+        return []

@@ -1,0 +1,59 @@
+"""How the model is trained."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from profactory.config.settings import Settings
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+class TrainingSettings(Settings):
+    """How the model is trained."""
+
+    group: ClassVar[str] = "Training"
+
+    epochs: int | None = Field(None, gt=0)
+    """Passes over the training data at most; early stopping usually ends sooner."""
+    batch_size: int | None = Field(None, gt=0)
+    """Sequences per batch."""
+    tokens_per_batch: int | None = Field(None, gt=0)
+    """Tokens per batch, padding included; instead of --batch-size."""
+    gradient_accumulation_steps: int = Field(1, gt=0)
+    """Batches per optimizer step: the effective batch grows, the memory does not."""
+    learning_rate: float | None = Field(None, gt=0)
+    """Peak learning rate."""
+    optimizer: Literal["adamw", "adam", "sgd", "adafactor"] = "adamw"
+    """Optimizer."""
+    weight_decay: float = Field(0.01, ge=0)
+    """Weight decay of matrices; biases and norms have none."""
+    schedule: Literal["linear", "cosine", "constant"] = "cosine"
+    """Course of the learning rate after the warm-up, counted in optimizer steps."""
+    warmup_ratio: float = Field(0.05, ge=0, lt=1)
+    """Share of all optimizer steps in which the learning rate rises."""
+    warmup_steps: int | None = Field(None, ge=0)
+    """Optimizer steps of warm-up; instead of --warmup-ratio."""
+    max_grad_norm: float = Field(1.0, ge=0)
+    """Clip the gradient to this norm; 0 for no clipping."""
+    patience: int | None = Field(None, ge=0)
+    """Stop after this many evaluations without improvement; 0 to never stop early."""
+    monitor: str | None = None
+    """Validation metric that chooses the best epoch: loss or any metric of the task."""
+    eval_steps: int | None = Field(None, gt=0)
+    """Evaluate every N optimizer steps instead of after each epoch."""
+    precision: Precision = "auto"
+    """Number format of the backbone's computation."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    """Seed of everything random; the same seed gives the same run."""
+
+    def contradictions(self) -> list[str]:
+        """Return what cannot be meant together."""
+        found = []
+        if self.batch_size and self.tokens_per_batch:
+            found.append("batch_size and tokens_per_batch were both given; give one")
+        if self.warmup_steps is not None and "warmup_ratio" in self.model_fields_set:
+            found.append("warmup_steps and warmup_ratio were both given; give one")
+        return found
