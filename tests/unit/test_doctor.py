@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from profactory import doctor
 from profactory.cli.main import main
-from profactory.doctor import ABSENT, BROKEN, OK, Finding, diagnose, no_gpu, nvidia_driver
+from profactory.doctor import ABSENT, BROKEN, OK, Finding, diagnose, gpu, machine, network, packages
+from profactory.doctor.gpu import no_gpu, nvidia_driver
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,16 @@ def test_the_page_of_a_sound_machine(capsys: pytest.CaptureFixture[str]) -> None
     said = json.loads(capsys.readouterr().out)
     states = {finding["name"]: finding["state"] for finding in said["findings"]}
     assert said["ok"]
-    for name in ("Python", "packages", "torch", "memory", "processor", "cache folder", "bundled model"):
+    for name in (
+        "Python",
+        "packages",
+        "torch",
+        "memory",
+        "processor",
+        "cache folder",
+        "this folder",
+        "self-test",
+    ):
         assert states[name] == OK
     assert {"GPU", "bf16", "Hub"} <= {name.split()[0] for name in states}
 
@@ -45,7 +54,9 @@ def test_the_page_of_a_sound_machine(capsys: pytest.CaptureFixture[str]) -> None
 def test_something_broken_ends_with_1_and_has_its_fix(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "diagnose", lambda more: iter([Finding("x", BROKEN, "is bad", "mend it")]))
+    monkeypatch.setattr(
+        "profactory.doctor.diagnose", lambda more: iter([Finding("x", BROKEN, "is bad", "mend it")])
+    )
     assert main(["doctor"]) == 1
     assert capsys.readouterr().out == "✗ x                is bad\n    fix: mend it\n\n1 to mend\n"
 
@@ -98,7 +109,7 @@ SMI = "| NVIDIA-SMI 550.54.15    Driver Version: 550.54.15    CUDA Version: 12.4
     ],
 )
 def test_what_nvidia_smi_says(code: int, out: str, expected: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    monkeypatch.setattr(gpu.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
     answer = SimpleNamespace(returncode=code, stdout=out, stderr="")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
     said = nvidia_driver()
@@ -106,7 +117,7 @@ def test_what_nvidia_smi_says(code: int, out: str, expected: Any, monkeypatch: p
 
 
 def test_no_nvidia_smi(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    monkeypatch.setattr(gpu.shutil, "which", lambda name: None)
     assert nvidia_driver() is None
 
 
@@ -118,8 +129,8 @@ def test_missing_and_old_packages_are_one_line_to_type(monkeypatch: pytest.Monke
         'other; extra == "more"',
         'x; python_version<"3"',
     ]
-    monkeypatch.setattr(doctor.metadata, "requires", lambda name: needed)
-    finding = _one(doctor.packages)
+    monkeypatch.setattr(packages.metadata, "requires", lambda name: needed)
+    finding = _one(packages.requirements)
     assert finding.state == BROKEN
     assert finding.fix == 'pip install "numpy>=99" "no-such-package>=1.2"'
     assert "no-such-package>=1.2 (missing)" in finding.detail
@@ -130,65 +141,65 @@ def test_extras_are_optional(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("more", "dev", "plain"):
         about["Provides-Extra"] = name
     needed = ['no-such-package; extra == "more"', 'numpy; extra == "plain"', 'absent; extra == "dev"']
-    monkeypatch.setattr(doctor.metadata, "metadata", lambda name: about)
-    monkeypatch.setattr(doctor.metadata, "requires", lambda name: needed)
-    more, plain = doctor.extras()
+    monkeypatch.setattr(packages.metadata, "metadata", lambda name: about)
+    monkeypatch.setattr(packages.metadata, "requires", lambda name: needed)
+    plain, more = packages.extras()
+    assert (plain.state, plain.detail) == (OK, "plain")
     assert (more.state, more.fix) == (ABSENT, 'pip install "profactory[more]"')
-    assert plain.state == OK
 
 
 def test_python_versions(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _one(doctor.python).state == OK
-    monkeypatch.setattr(doctor.sys, "version_info", (3, 9, 1))
-    assert "3.12" in _one(doctor.python).fix
+    assert _one(packages.python).state == OK
+    monkeypatch.setattr(packages.sys, "version_info", (3, 9, 1))
+    assert "3.12" in _one(packages.python).fix
 
 
 def test_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     import psutil
 
-    monkeypatch.setattr(doctor, "_container_memory", lambda: None)
+    monkeypatch.setattr(machine, "_container_memory", lambda: None)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=8 << 30, available=1 << 30))
-    assert _one(doctor.memory).state == BROKEN
+    assert _one(machine.memory).state == BROKEN
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=64 << 30, available=60 << 30))
-    monkeypatch.setattr(doctor, "_container_memory", lambda: 4 << 30)
-    finding = _one(doctor.memory)
+    monkeypatch.setattr(machine, "_container_memory", lambda: 4 << 30)
+    finding = _one(machine.memory)
     assert (finding.state, "4.0 GiB (limit of the container)" in finding.detail) == (OK, True)
 
 
 def test_a_cache_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PROFACTORY_CACHE", str(tmp_path / "file" / "cache"))
-    finding = _one(doctor.disk)
+    finding = _one(machine.cache_folder)
     assert (finding.state, "PROFACTORY_CACHE" in finding.fix) == (BROKEN, True)
 
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(free=1 << 20))
-    assert _one(doctor.disk).state == BROKEN
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: SimpleNamespace(free=1 << 20))
+    assert _one(machine.cache_folder).state == BROKEN
 
 
 def test_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _one(doctor.hub).state == OK
+    assert _one(network.hub).state == OK
 
     def fail(error: Exception) -> Finding:
         def urlopen(*_: object, **__: object) -> None:
             raise error
 
         monkeypatch.setattr(urllib.request, "urlopen", urlopen)
-        return _one(doctor.hub)
+        return _one(network.hub)
 
     assert fail(urllib.error.URLError("no route")).state == ABSENT
     assert fail(TimeoutError("timed out")).state == ABSENT
     assert fail(urllib.error.HTTPError("https://x", 503, "busy", email.message.Message(), None)).state == OK
     monkeypatch.setenv("HF_ENDPOINT", "file:///etc/passwd")
-    assert _one(doctor.hub).state == BROKEN
+    assert _one(network.hub).state == BROKEN
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    finding = _one(doctor.hub)
+    finding = _one(network.hub)
     assert (finding.state, finding.fix) == (ABSENT, "unset HF_HUB_OFFLINE")
 
 
 def test_what_the_processor_can_do(monkeypatch: pytest.MonkeyPatch) -> None:
     for features, state in (({"avx2", "amx_bf16"}, OK), ({"avx2"}, ABSENT)):
-        monkeypatch.setattr(doctor, "_processor_features", lambda features=features: features)
-        _, bf16 = doctor.processor()
+        monkeypatch.setattr(machine, "_processor_features", lambda features=features: features)
+        _, bf16 = machine.processor()
         assert bf16.state == state
