@@ -15,6 +15,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, mean_squared_error, roc_auc_score
 
 import profactory
+from profactory.cli.main import main
 from profactory.errors import (
     CheckpointError,
     ColumnError,
@@ -212,11 +213,31 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
     assert not (tmp_path / "run" / "model").exists()
 
 
-def test_pooling_of_a_residue_task_is_refused(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_pooling_of_a_residue_task_is_refused(pooling: str, model: Path, tmp_path: Path) -> None:
     table = write_table(tmp_path / "t.csv", "residue_classification")
     with pytest.raises(ConfigError, match="pooling"):
-        train(table, model, tmp_path / "run", pooling="cls")
+        train(table, model, tmp_path / "run", pooling=pooling)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_configuration_of_a_run_repeats_it(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = write_table(tmp_path / "t.csv", "regression", split=False)
+    first = train(table, model, tmp_path / "first", seed=3)
+    monkeypatch.chdir(tmp_path)  # the file names the data wherever it is used
+    assert main(["train", "--config", "first/config.yaml", "--out", "second"]) == 0
+    second = profactory.TrainedRun(tmp_path / "second")
+    for name in ("model/head.safetensors", "report/metrics.json", "config.yaml"):
+        assert (first.path / name).read_bytes() == (second.path / name).read_bytes(), name
+
+
+def test_how_the_rows_were_divided_is_noted(model: Path, tmp_path: Path) -> None:
+    table = write_table(tmp_path / "t.csv", "regression", rows=60, split=False)
+    run = train(table, model, tmp_path / "run", epochs=1, seed=4, split="random")
+    details = profactory.api.read_json(run.path / "data.json")["split_details"]
+    assert (details["method"], details["seed"], sum(details["rows"].values())) == ("random", 4, 60)
 
 
 def test_bad_rows_are_all_named_and_nothing_is_written(model: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from profactory.config import TrainConfig
+from profactory.config import TrainConfig, read_yaml
 from profactory.errors import ConfigError
 
 
@@ -36,8 +36,9 @@ def test_options_that_exclude_each_other_are_refused(values: dict[str, object], 
 def test_what_is_typed_wins_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     file.write_text("epochs: 7\nseed: 3\n")
-    config = TrainConfig.from_yaml(file, {"seed": 5})
-    assert (config.epochs, config.seed) == (7, 5)
+    source, values = read_yaml(file)
+    config = TrainConfig.build({**values, "seed": 5})
+    assert (source, config.epochs, config.seed) == (None, 7, 5)
 
 
 @pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1\n", "epochs: many\n"])
@@ -45,7 +46,7 @@ def test_a_bad_file_is_one_clear_error(tmp_path: Path, text: str) -> None:
     file = tmp_path / "run.yaml"
     file.write_text(text)
     with pytest.raises(ConfigError):
-        TrainConfig.from_yaml(file, {})
+        TrainConfig.build(read_yaml(file)[1])
 
 
 def test_every_field_has_help_and_a_group() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from profactory.cli import terminal
-from profactory.cli.flags import OUTPUT, Json, Overwrite, with_settings
+from profactory.cli.flags import OUTPUT, Json, Overwrite, UsageError, with_settings
 
 if TYPE_CHECKING:
     from profactory.api import TrainedRun
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @with_settings()
 def train(  # noqa: D417 - the settings describe themselves
-    data: str,
+    data: str | None = None,
     /,
     *,
     out: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
@@ -32,26 +32,32 @@ def train(  # noqa: D417 - the settings describe themselves
 
     Example: profactory train proteins.csv
              profactory train proteins.csv --label-column solubility --method lora
+             profactory train --config runs/proteins-mini-freeze/config.yaml --seed 1
 
     Parameters
     ----------
     data
-        CSV, TSV, FASTA or Parquet file, folder with train, validation and test files, or bundled:NAME.
+        CSV, TSV, FASTA or Parquet file, folder with train, validation and test files, or bundled:NAME;
+        may be left out where the file of --config names it.
     out
         Run directory to make; named after the data, model and method under runs/ if not given.
     overwrite
         Replace the run at --out.
     config
-        YAML file with any of the settings below; what is typed wins over it.
+        YAML file with any of the settings below, such as config.yaml of a run; what is typed wins over it.
     json
         Print the result as JSON.
     """
     from profactory import api
-    from profactory.config import TrainConfig
+    from profactory.config import TrainConfig, read_yaml
 
-    chosen = TrainConfig.from_yaml(config, settings) if config else TrainConfig.build(settings)
+    noted, values = read_yaml(config) if config else (None, {})
+    source = data or noted
+    if source is None:
+        raise UsageError("DATA is missing.", fix="see profactory train --help")
+    chosen = TrainConfig.build({**values, **settings})
     given = {name: getattr(chosen, name) for name in chosen.model_fields_set}
-    show(api.train(data, out=out, overwrite=overwrite, **given), json)
+    show(api.train(source, out=out, overwrite=overwrite, **given), json)
 
 
 def resume(run: Path, /, *, json: Json = False) -> None:

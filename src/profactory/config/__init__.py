@@ -20,7 +20,7 @@ from profactory.config.settings import Settings
 from profactory.config.training import TrainingSettings
 from profactory.errors import ConfigError, Problem
 
-__all__ = ["SECTIONS", "SplitMethod", "TrainConfig"]
+__all__ = ["SECTIONS", "SplitMethod", "TrainConfig", "read_yaml"]
 
 SECTIONS: tuple[type[Settings], ...] = (DataSettings, ModelSettings, TrainingSettings, MachineSettings)
 
@@ -48,22 +48,6 @@ class TrainConfig(MachineSettings, TrainingSettings, ModelSettings, DataSettings
         return config
 
     @classmethod
-    def from_yaml(cls, path: str | Path, overrides: Mapping[str, Any]) -> TrainConfig:
-        """Read a YAML file; `overrides` (what was typed) win over it."""
-        import yaml
-
-        file = Path(path)
-        try:
-            values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-        except OSError as error:
-            raise ConfigError(f"The configuration {file} cannot be read: {error.strerror}.") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"The configuration {file} is not valid YAML: {error}") from error
-        if not isinstance(values, dict):
-            raise ConfigError(f"The configuration {file} is not a list of `name: value` lines.")
-        return cls.build({**values, **overrides})
-
-    @classmethod
     def group_of(cls, name: str) -> str:
         """Return the title of the section that a field is in."""
         return next(section.group for section in SECTIONS if name in section.model_fields)
@@ -81,6 +65,34 @@ class TrainConfig(MachineSettings, TrainingSettings, ModelSettings, DataSettings
             found.append("precision fp16 needs a GPU; take bf16 or fp32 on a processor")
         if found:
             raise _config_error([Problem(reason) for reason in found])
+
+
+def read_yaml(path: str | Path) -> tuple[str | None, dict[str, Any]]:
+    """Read a file of settings: one written by hand, or the ``config.yaml`` of a run.
+
+    Returns
+    -------
+    source, settings
+        What the file says about ``data``, if it does, and fields of :class:`TrainConfig`, not yet checked.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read or holds no settings.
+    """
+    import yaml
+
+    file = Path(path)
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise ConfigError(f"The configuration {file} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The configuration {file} is not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"The configuration {file} is not a list of `name: value` lines.")
+    source = values.pop("data", None)
+    return None if source is None else str(source), values
 
 
 def _config_error(problems: list[Problem]) -> ConfigError:

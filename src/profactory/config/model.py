@@ -25,8 +25,8 @@ class ModelSettings(Settings):
     """Run Python code that the model's author put into the repository."""
     method: Method = "auto"
     """freeze trains a head on fixed embeddings, lora small adapters, full every weight."""
-    pooling: Pooling = "mean"
-    """How residues become one vector (residue tasks: not used)."""
+    pooling: Pooling | None = None
+    """How residues become one vector; mean if not given. Residue tasks have none."""
     max_length: int | None = Field(None, gt=0)
     """Residues used of each sequence; the model's limit if not given."""
     head_hidden: int | None = Field(None, ge=0)

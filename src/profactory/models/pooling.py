@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from profactory.errors import ConfigError
+from profactory.models.families import FAMILIES
+from profactory.models.zoo import ModelSpec
+from profactory.tasks import Task
 
 
 class Pooling(nn.Module):
@@ -142,6 +145,48 @@ def check_pooling(name: str) -> None:
     """Refuse a name that no pooling has."""
     if name not in POOLINGS:
         raise ConfigError(f"No pooling is called {name!r}.", expected=", ".join(POOLINGS))
+
+
+def choose_pooling(name: str | None, task: Task, spec: ModelSpec) -> str | None:
+    """Return the pooling that a task and a model get.
+
+    Parameters
+    ----------
+    name
+        What was asked for; None for the usual one.
+    task, spec
+        As far as `spec` tells, nothing is loaded to find out.
+
+    Returns
+    -------
+    str or None
+        ``mean`` if nothing was asked for; None for a task with a label per residue.
+
+    Raises
+    ------
+    ConfigError
+        If the task has no pooling and one was asked for, or the model has not the token that it needs.
+    """
+    if task.per_residue:
+        if name is not None:
+            raise ConfigError(
+                f"The pooling {name} has no meaning for {task.kind}: every residue has its own output.",
+                fix="leave --pooling out",
+            )
+        return None
+    name = name or "mean"
+    check_pooling(name)
+    if name == "cls" and spec.family in FAMILIES and not FAMILIES[spec.family].has_cls:
+        raise without_cls(spec)
+    return name
+
+
+def without_cls(spec: ModelSpec) -> ConfigError:
+    """Return what to say when a model has no token for the whole sequence."""
+    return ConfigError(
+        f"The pooling cls needs a token for the whole sequence, and {spec.name} has none.",
+        fix="use --pooling mean",
+    )
 
 
 def _masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:

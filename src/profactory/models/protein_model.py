@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from profactory.errors import ConfigError, ModelLoadError
 from profactory.models.backbone import Backbone
 from profactory.models.heads import Head
-from profactory.models.pooling import Pooling, check_pooling, make_pooling
+from profactory.models.pooling import Pooling, choose_pooling, make_pooling, without_cls
 from profactory.models.tuning import ADAPTERS, apply_method
 from profactory.models.zoo import ModelSpec
 from profactory.tasks import Task
@@ -90,7 +90,7 @@ class ProteinModel(nn.Module):
         task: Task,
         *,
         method: str = "freeze",
-        pooling: str | None = "mean",
+        pooling: str | None = None,
         max_length: int | None = None,
         dropout: float = 0.1,
         head_hidden: int | None = None,
@@ -115,8 +115,7 @@ class ProteinModel(nn.Module):
         method, lora_rank, lora_alpha, lora_dropout, target_modules
             See :func:`profactory.models.tuning.apply_method`.
         pooling
-            See :func:`profactory.models.pooling.make_pooling`; residue tasks take none (a ``mean``
-            given for them is left out).
+            See :func:`profactory.models.pooling.choose_pooling`.
         max_length
             Residues read of each sequence; the backbone's usual length if not given.
         dropout, head_hidden
@@ -133,7 +132,7 @@ class ProteinModel(nn.Module):
         ModelLoadError
             If the backbone cannot be loaded.
         """
-        pooling = _fitting_pooling(task, pooling, spec)
+        pooling = choose_pooling(pooling, task, spec)
         backbone = Backbone.load(
             spec, dtype=dtype, attention=attention, trust_remote_code=trust_remote_code, layer=layer
         )
@@ -157,10 +156,7 @@ class ProteinModel(nn.Module):
     def assemble(cls, backbone: Backbone, task: Task, design: Design, *, seed: int = 0) -> ProteinModel:
         """Put new parts around a backbone that was just loaded; their weights depend on `seed` alone."""
         if design.pooling == "cls" and not backbone.has_cls:
-            raise ConfigError(
-                f"Pooling cls needs a token for the whole sequence, and {backbone.spec.name} has none.",
-                fix="use --pooling mean",
-            )
+            raise without_cls(backbone.spec)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = cls(backbone, task, design)
@@ -293,29 +289,3 @@ class ProteinModel(nn.Module):
     def _trained(self) -> dict[str, Tensor]:
         parameters = {name: p for name, p in self.named_parameters() if p.requires_grad}
         return {**parameters, "output_shift": self.output_shift, "output_scale": self.output_scale}
-
-
-def _fitting_pooling(task: Task, pooling: str | None, spec: ModelSpec) -> str | None:
-    """Refuse poolings that cannot be, before the backbone is loaded."""
-    if task.per_residue:
-        if pooling not in (None, "mean"):
-            raise ConfigError(
-                f"A task with a label per residue has no pooling, and {pooling!r} was given.",
-                fix="leave --pooling out",
-            )
-        return None
-    if pooling is None:
-        raise ConfigError("A task with a label per sequence needs a pooling.", fix="use --pooling mean")
-    check_pooling(pooling)
-    if pooling == "cls" and spec.spelling is not None and not _has_cls(spec):
-        raise ConfigError(
-            f"Pooling cls needs a token for the whole sequence, and {spec.name} has none.",
-            fix="use --pooling mean",
-        )
-    return pooling
-
-
-def _has_cls(spec: ModelSpec) -> bool:
-    from profactory.models.families import FAMILIES
-
-    return FAMILIES[spec.family].has_cls

@@ -17,6 +17,7 @@ import torch
 from profactory.config import TrainConfig
 from profactory.errors import ConfigError
 from profactory.models.families import DEFAULT_MAX_LENGTH
+from profactory.models.pooling import choose_pooling
 from profactory.models.zoo import ModelSpec
 from profactory.tasks import Task
 
@@ -39,6 +40,7 @@ class Choices:
     """
 
     method: str
+    pooling: str | None
     device: str
     precision: str
     threads: int
@@ -83,10 +85,12 @@ def choose(config: TrainConfig, task: Task, spec: ModelSpec, *, train_rows: int)
     reasons: dict[str, str] = {}
     device = _device(config, reasons)
     method = _method(config, device, reasons)
-    batch_size, tokens = _batch(config, task, method, train_rows, reasons)
+    pooling = _pooling(config, task, spec, reasons)
+    batch_size, tokens = _batch(config, task, method, pooling, train_rows, reasons)
     epochs, patience = _epochs(config, task, method, reasons)
     return Choices(
         method=method,
+        pooling=pooling,
         device=device,
         precision=_precision(config, device, reasons),
         threads=_threads(config, reasons),
@@ -128,12 +132,24 @@ def _method(config: TrainConfig, device: str, reasons: dict[str, str]) -> str:
     return "lora"
 
 
+def _pooling(config: TrainConfig, task: Task, spec: ModelSpec, reasons: dict[str, str]) -> str | None:
+    pooling = choose_pooling(config.pooling, task, spec)
+    if config.pooling is None and pooling is not None:
+        reasons["pooling"] = "the mean over residues has no weights to learn"
+    return pooling
+
+
 def _batch(
-    config: TrainConfig, task: Task, method: str, train_rows: int, reasons: dict[str, str]
+    config: TrainConfig,
+    task: Task,
+    method: str,
+    pooling: str | None,
+    train_rows: int,
+    reasons: dict[str, str],
 ) -> tuple[int | None, int | None]:
     if config.batch_size or config.tokens_per_batch:
         return config.batch_size, config.tokens_per_batch
-    pooled = method == "freeze" and not task.per_residue and config.pooling in ("mean", "max", "cls")
+    pooled = method == "freeze" and pooling in ("mean", "max", "cls")
     if pooled:
         size = 32 if train_rows < FEW_SEQUENCES else 64
         reasons["batch_size"] = f"{train_rows:,} training sequences, one vector each"

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from profactory.config import TrainConfig
 from profactory.data.dataset import Dataset
 from profactory.data.prepare import Prepared, prepare_dataset
-from profactory.data.splitting import assign_splits, count_splits
+from profactory.data.splitting import Division, assign_splits, count_splits
 from profactory.errors import ConfigError, SplitError
 from profactory.evaluation.metrics import known_metrics
 from profactory.files import sha256_bytes
-from profactory.models.families import FAMILIES
+from profactory.models.pooling import choose_pooling
 from profactory.models.zoo import ModelSpec, resolve
 from profactory.pipeline.choices import Choices, choose
 from profactory.tasks import Task, Values
@@ -31,10 +31,8 @@ class Job:
 
     Parameters
     ----------
-    splits
-        For every row of the data set: train, validation, test or the empty text; shape ``(n,)``.
-    split_note
-        How the rows came to be divided so, for the user.
+    division
+        Which rows are for training, validation and test, and how that came about.
     """
 
     source: str
@@ -42,14 +40,18 @@ class Job:
     prepared: Prepared
     task: Task
     spec: ModelSpec
-    splits: NDArray[Any]
-    split_note: str
+    division: Division
     choices: Choices
 
     @property
     def dataset(self) -> Dataset:
         """The validated table."""
         return self.prepared.dataset
+
+    @property
+    def splits(self) -> NDArray[Any]:
+        """The split of every row of the data set; shape ``(n,)``."""
+        return self.division.splits
 
     @property
     def truncated(self) -> int:
@@ -82,7 +84,8 @@ class Job:
             "task": self.task.to_dict(),
             "task_reason": self.prepared.task_reason,
             "splits": count_splits(self.splits),
-            "split_note": self.split_note,
+            "split_note": self.division.note,
+            "split_details": self.division.details,
             "splits_sha256": sha256_bytes("\n".join(self.splits.tolist()).encode()),
             "truncated": self.truncated,
         }
@@ -114,14 +117,14 @@ def prepare_job(source: str, config: TrainConfig) -> Job:
             "The data have no labels.",
             fix="name their column with --label-column; see `profactory check DATA`",
         )
-    _check_combination(config, task, spec)
-    splits, note = divide(prepared.dataset, task, config)
-    choices = choose(config, task, spec, train_rows=int((splits == "train").sum()))
+    choose_pooling(config.pooling, task, spec)  # refused before the rows are divided, which may take long
+    division = divide(prepared.dataset, task, config)
+    choices = choose(config, task, spec, train_rows=count_splits(division.splits)["train"])
     _check_monitor(choices.monitor, task)
-    return Job(source, config, prepared, task, spec, splits, note, choices)
+    return Job(source, config, prepared, task, spec, division, choices)
 
 
-def divide(dataset: Dataset, task: Task, config: TrainConfig) -> tuple[NDArray[Any], str]:
+def divide(dataset: Dataset, task: Task, config: TrainConfig) -> Division:
     """Assign every row to train, validation or test.
 
     Splits given in the data are kept. A missing validation set is cut off the training set (never
@@ -143,21 +146,7 @@ def divide(dataset: Dataset, task: Task, config: TrainConfig) -> tuple[NDArray[A
                 expected="rows to train on and others to choose the best epoch by",
                 fix="leave out the split column with --split stratified, or add rows",
             )
-    return result.splits, result.note
-
-
-def _check_combination(config: TrainConfig, task: Task, spec: ModelSpec) -> None:
-    """Refuse what cannot work together, all of it at once and before the model is loaded."""
-    problems = []
-    if task.per_residue and "pooling" in config.model_fields_set:
-        problems.append(
-            f"pooling {config.pooling} has no meaning for {task.kind}: every residue has its own output"
-        )
-    family = FAMILIES.get(spec.family)
-    if config.pooling == "cls" and family and not family.has_cls and not task.per_residue:
-        problems.append(f"pooling cls needs a model with a CLS token and {spec.name} has none; take mean")
-    if problems:
-        raise ConfigError("; ".join(problems) + ".", fix="see `profactory train --help`")
+    return result
 
 
 def _check_monitor(monitor: str, task: Task) -> None:

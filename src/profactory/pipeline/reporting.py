@@ -112,7 +112,7 @@ def _run_info(job: Job, trained: Trained, run: Run) -> dict[str, Any]:
         "best epoch": result.best.epoch if result.best else None,
         "stopped early": result.stopped_early,
         "seconds of training": round(result.seconds, 1),
-        "settings": {**settings, "pooling": None if job.task.per_residue else job.config.pooling},
+        "settings": settings,
     }
 
 
@@ -121,7 +121,7 @@ def _data_info(job: Job) -> dict[str, Any]:
     return {
         "source": job.source,
         "task": f"{job.task.kind} ({job.prepared.task_reason})",
-        "split": job.split_note,
+        "split": job.division.note,
         **{f"{name} rows": count for name, count in data["splits"].items()},
         "SHA-256 of the rows": job.dataset.content_hash,
         "truncated sequences": data["truncated"],

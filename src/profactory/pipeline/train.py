@@ -98,7 +98,7 @@ def _carry_out(job: Job, run: Run, *, resume: bool) -> Run:
             job.spec,
             job.task,
             method=job.choices.method,
-            pooling=None if job.task.per_residue else job.config.pooling,
+            pooling=job.choices.pooling,
             max_length=job.choices.max_length,
             dropout=job.config.dropout,
             head_hidden=job.config.head_hidden,
@@ -148,7 +148,7 @@ def _announce(job: Job, run: Run) -> None:
     atomic_write_json(run.path / "data.json", {**job.describe_data(), "choices": job.choices.to_dict()})
     counts = ", ".join(f"{count:,} {name}" for name, count in count_splits(job.splits).items())
     log.info("Run %s", run.path)
-    log.info("Data: %s (%s)", counts, job.split_note)
+    log.info("Data: %s (%s)", counts, job.division.note)
     log.info("Task: %s (%s)", job.task.kind, job.prepared.task_reason)
     log.info("Model: %s. Chosen for this data and machine:", job.spec.name)
     job.choices.announce()

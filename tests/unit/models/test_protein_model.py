@@ -120,10 +120,10 @@ def test_max_length_is_the_models(spec: ModelSpec, repo: Callable[[str], Path]) 
         ProteinModel.build(resolve(str(repo("esm1b"))), CLASSES, max_length=100)
 
 
-@pytest.mark.parametrize("pooling", ["cls", "attention", "light-attention", "max"])
+@pytest.mark.parametrize("pooling", ["mean", "cls", "attention", "light-attention", "max"])
 def test_pooling_of_a_residue_task_is_refused_before_loading(pooling: str) -> None:
     nowhere = ModelSpec(name="x", source="user/none", revision="main")
-    with pytest.raises(ConfigError, match="has no pooling"):
+    with pytest.raises(ConfigError, match=f"pooling {pooling} has no meaning"):
         ProteinModel.build(nowhere, PER_RESIDUE, pooling=pooling)
 
 
@@ -133,8 +133,11 @@ def test_impossible_poolings_are_refused(repo: Callable[[str], Path]) -> None:
         ProteinModel.build(t5, CLASSES, pooling="cls")
     with pytest.raises(ConfigError, match="token for the whole sequence"):
         ProteinModel.build(resolve("prott5-xl-bfd"), CLASSES, pooling="cls")  # without a download
-    with pytest.raises(ConfigError, match="needs a pooling"):
-        ProteinModel.build(t5, CLASSES, pooling=None)
+
+
+def test_pooling_left_open_is_the_mean_or_none_for_residues(spec: ModelSpec) -> None:
+    assert ProteinModel.build(spec, CLASSES).design.pooling == "mean"
+    assert ProteinModel.build(spec, PER_RESIDUE).design.pooling is None
 
 
 def test_head_sizes(spec: ModelSpec) -> None:
