@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from profactory.tasks import Task
+from profactory.tasks import Calibration, Task
 
 PAD, START, END = 1, 0, 2
 
@@ -47,6 +47,7 @@ class FakeModel(nn.Module):
         super().__init__()
         self.task, self.max_length, self.memory = task, max_length, memory
         self.backbone = FakeBackbone()
+        self.calibration = Calibration()
         self.scale = nn.Parameter(torch.ones(()))
         self.seen: list[tuple[int, int]] = []
 

@@ -58,6 +58,7 @@ class Predictor:
         self.dtype = _dtype(precision, self.device)
         self.model = model.to(self.device).eval()
         self.task = model.task
+        self.calibration = model.calibration
         self.max_length: int = model.max_length
         self.tokens_per_batch = tokens_per_batch or (CPU_TOKENS if self.device.type == "cpu" else GPU_TOKENS)
 
@@ -111,7 +112,14 @@ class Predictor:
         self, sequences: Sequence[str], outputs: Values, *, probabilities: bool = True
     ) -> dict[str, list[Any]]:
         """Turn outputs into columns; see :func:`profactory.inference.decoding.decode_rows`."""
-        return decode_rows(self.task, sequences, outputs, self.max_length, probabilities=probabilities)
+        return decode_rows(
+            self.task,
+            sequences,
+            outputs,
+            self.max_length,
+            calibration=self.calibration,
+            probabilities=probabilities,
+        )
 
     def predict_outputs(self, sequences: Sequence[str], progress: Progress | None = None) -> Values:
         """Predict for clean sequences.
@@ -126,7 +134,7 @@ class Predictor:
         Returns
         -------
         Values
-            In the order of the sequences, float32. Classification: probabilities ``(n, classes)``;
+            In the order of the sequences, float32. Classification: calibrated probabilities ``(n, classes)``;
             regression: ``(n, targets)``. Residue tasks: ``(residues, outputs)`` with offsets, as many
             residues of each sequence as the model reads.
 
@@ -147,7 +155,8 @@ class Predictor:
                 progress.advance(len(batch))
         if progress is not None:
             progress.advance(len(sequences) - len(unique))
-        return self._pack([rows[place[sequence]] for sequence in sequences])
+        packed = self._pack([rows[place[sequence]] for sequence in sequences])
+        return self.calibration.apply(self.task, packed)
 
     def _pack(self, rows: list[NDArray[np.float32]]) -> Values:
         if not rows:

@@ -129,7 +129,7 @@ def predict_file(
     """
     target, file = Path(out), str(source)
     table, sequence = open_request(source, target, sequence_column=sequence_column, overwrite=overwrite)
-    added = [*prediction_columns(predictor.task, probabilities), "truncated", "error"]
+    added = [*prediction_columns(predictor.task, predictor.calibration, probabilities), "truncated", "error"]
     names = free_names(table.columns, added)
     report = FileReport(target)
     with (

@@ -16,7 +16,7 @@ from profactory.models.heads import Head
 from profactory.models.pooling import Pooling, choose_pooling, make_pooling, without_cls
 from profactory.models.tuning import ADAPTERS, apply_method
 from profactory.models.zoo import ModelSpec
-from profactory.tasks import Task
+from profactory.tasks import Calibration, Task
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -58,6 +58,8 @@ class ProteinModel(nn.Module):
         The parts; ``pooling`` is None for residue tasks.
     task : Task
         What is predicted.
+    calibration : Calibration
+        How sure it may claim to be; neutral until it is fitted after training.
     method : str
         How the backbone is tuned.
     max_length : int
@@ -74,6 +76,7 @@ class ProteinModel(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.task = task
+        self.calibration = Calibration()
         self.design = design
         self.pooling: Pooling | None = None
         if design.pooling is not None:

@@ -31,7 +31,7 @@ from profactory.models.protein_model import Design, ProteinModel
 from profactory.models.safetensors_files import read_exactly
 from profactory.models.tuning import ADAPTERS, adapter
 from profactory.models.zoo import ModelSpec, read_config
-from profactory.tasks import Task
+from profactory.tasks import Calibration, Task
 
 log = logging.getLogger("profactory")
 
@@ -91,6 +91,7 @@ def load_model(directory: Path, *, attention: str = "auto", trust_remote_code: b
     section = _read_section(directory)
     try:
         design, task = Design.from_dict(section["design"]), Task.from_dict(section["task"])
+        calibration = Calibration.from_dict(section["calibration"])
         spec, dtype, stored = _spec_of(directory, section["backbone"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelLoadError(
@@ -102,6 +103,7 @@ def load_model(directory: Path, *, attention: str = "auto", trust_remote_code: b
     )
     _check_backbone(directory, section["backbone"], backbone, compare_weights=not stored)
     model = ProteinModel.assemble(backbone, task, design)
+    model.calibration = calibration
     expected = {name: tuple(tensor.shape) for name, tensor in _head_state(model).items()}
     _put(_head_state(model), read_exactly(directory / "head.safetensors", expected))
     if model.method in ADAPTERS:
@@ -123,6 +125,7 @@ def _describe(model: ProteinModel, stored: bool, provenance: Mapping[str, Any]) 
         "version": VERSION,
         "task": model.task.to_dict(),
         "design": model.design.to_dict(),
+        "calibration": model.calibration.to_dict(),
         "max_length": model.max_length,
         "family": backbone.family.name,
         "spelling": backbone.family.spelling.to_dict(),
