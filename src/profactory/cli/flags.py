@@ -1,4 +1,4 @@
-"""Command-line flags made from the fields of :class:`profactory.config.TrainConfig`.
+"""Command-line flags made from the fields of a configuration, such as :class:`profactory.config.TrainConfig`.
 
 Each field is one flag: its type gives the choices, its docstring the help, its group the place on the page.
 Only what was typed reaches the command, so that a file given with ``--config`` fills in the rest.
@@ -15,9 +15,8 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from cyclopts import Group, Parameter
-from pydantic.fields import FieldInfo
 
-from profactory.config import SECTIONS, TrainConfig
+from profactory.config import Configuration, TrainConfig
 from profactory.errors import ConfigError
 
 
@@ -31,33 +30,40 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 #: A switch that is off unless typed.
 FLAG = Parameter(negative=(), show_default=False)
 OUTPUT = Group("Output", sort_key=1)
-_GROUPS = {section.group: Group(section.group, sort_key=i + 2) for i, section in enumerate(SECTIONS)}
+
+
+def _group(configuration: type[Configuration], title: str) -> Group:
+    """Return the place of a section on the help page, behind our own groups."""
+    titles = [section.group for section in configuration.sections]
+    return Group(title, sort_key=titles.index(title) + 2)
+
 
 #: For every command that prints a result.
 Json = Annotated[bool, Parameter(name="--json", negative=(), show_default=False, group=OUTPUT)]
 Overwrite = Annotated[bool, Parameter(negative=(), show_default=False, group=OUTPUT)]
 
-_MACHINE = Parameter(group=_GROUPS["Machine"])
+_MACHINE = Parameter(group=_group(TrainConfig, "Machine"))
 Device = Annotated[str, _MACHINE]
 Precision = Annotated[str, _MACHINE]
 TokensPerBatch = Annotated[int | None, _MACHINE]
 
 
-def with_settings(*names: str) -> Callable[[Command], Command]:
-    """Replace ``**settings`` of a command by flags for fields of the training configuration.
+def with_settings(*names: str, of: type[Configuration] = TrainConfig) -> Callable[[Command], Command]:
+    """Replace ``**settings`` of a command by flags for fields of a configuration.
 
     Parameters
     ----------
     *names
         Which fields; all of them if none is named.
+    of
+        The configuration.
     """
 
     def decorate(command: Command) -> Command:
         signature = inspect.signature(command, eval_str=True)
         own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-        fields = TrainConfig.model_fields
-        chosen: Iterable[str] = names or fields
-        flags = [_flag(name, fields[name]) for name in chosen]
+        chosen: Iterable[str] = names or of.model_fields
+        flags = [_flag(of, name) for name in chosen]
         command.__signature__ = signature.replace(parameters=[*own, *flags])  # type: ignore[attr-defined]
         return command
 
@@ -76,9 +82,10 @@ def validated(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: getattr(config, name) for name in settings}
 
 
-def _flag(name: str, field: FieldInfo) -> inspect.Parameter:
+def _flag(configuration: type[Configuration], name: str) -> inspect.Parameter:
+    field = configuration.model_fields[name]
     about = Parameter(
-        group=_GROUPS[TrainConfig.group_of(name)],
+        group=_group(configuration, configuration.group_of(name)),
         help=field.description,
         negative=(),
         show_default=False if field.default is None or field.default is False else _shown,

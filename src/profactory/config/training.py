@@ -11,8 +11,8 @@ from profactory.config.settings import Settings
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
-class TrainingSettings(Settings):
-    """How the model is trained."""
+class LoopSettings(Settings):
+    """How the loop trains whatever it trains."""
 
     group: ClassVar[str] = "Training"
 
@@ -40,8 +40,6 @@ class TrainingSettings(Settings):
     """Clip the gradient to this norm; 0 for no clipping."""
     patience: int | None = Field(None, ge=0)
     """Stop after this many evaluations without improvement; 0 to never stop early."""
-    monitor: str | None = None
-    """Validation metric that chooses the best epoch: loss or any metric of the task."""
     eval_steps: int | None = Field(None, gt=0)
     """Evaluate every N optimizer steps instead of after each epoch."""
     precision: Precision = "auto"
@@ -57,3 +55,10 @@ class TrainingSettings(Settings):
         if self.warmup_steps is not None and "warmup_ratio" in self.model_fields_set:
             found.append("warmup_steps and warmup_ratio were both given; give one")
         return found
+
+
+class TrainingSettings(LoopSettings):
+    """How the model is trained."""
+
+    monitor: str | None = None
+    """Validation metric that chooses the best epoch: loss or any metric of the task."""
