@@ -1,8 +1,8 @@
 """What training will cost on this machine, before anything is loaded: memory, time, disk. Torch-free.
 
 The numbers below were measured once, on one core of an AMD EPYC server with ESM-2 architectures of 8 and 35
-million parameters, 4,096 and 8,192 tokens per batch and sequences of 254 and 1,022 residues; the estimated peak
-of memory was 0.94 to 1.39 times the measured one. They tell gigabytes from terabytes and minutes from days.
+million parameters, 4,096 and 8,192 tokens per batch, sequences of 254 and 1,022 residues; estimated peaks of
+memory were 0.94 to 1.39 times the measured ones. They tell gigabytes from terabytes and minutes from days.
 """
 
 from __future__ import annotations
