@@ -5,7 +5,7 @@ Importing this module is cheap; what needs torch is imported when a function is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,8 @@ from profactory.runs import Run
 
 if TYPE_CHECKING:
     from profactory.data.checking import DataReport
+    from profactory.inference.file_report import FileReport
     from profactory.inference.predictor import Predictor
-    from profactory.inference.tables import FileReport
 
 __all__ = ["TrainedRun", "check", "evaluate", "load", "predict", "resume", "train"]
 
@@ -153,9 +153,13 @@ def predict(
     out: str | Path | None = None,
     overwrite: bool = False,
     sequence_column: str | None = None,
+    residue_table: str | Path | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
     **machine: Any,
 ) -> list[dict[str, Any]] | FileReport:
     """Predict for a file, or for sequences in memory.
+
+    Work on a file that was interrupted goes on where it was when the same call is made again.
 
     Parameters
     ----------
@@ -169,8 +173,12 @@ def predict(
         Replace `out`.
     sequence_column
         Column with the sequences; found by its name if not given.
+    residue_table
+        For residue tasks: a second file, with a row per residue.
+    on_progress
+        Called with the number of rows that are done and of all rows of the file.
     **machine
-        ``device``, ``precision``, ``tokens_per_batch``.
+        As for :func:`load`.
 
     Returns
     -------
@@ -186,10 +194,11 @@ def predict(
             "Predictions of a file need a place to go.",
             fix='out="predictions.csv", or give a list of sequences',
         )
-    request: dict[str, Any] = {"sequence_column": sequence_column, "overwrite": overwrite}
     model_path(run)
-    open_request(source, out, **request)  # what can be refused is refused before the model is loaded
-    return predict_file(load(run, **machine), source, out, **request)
+    request = open_request(  # what can be refused is refused before the model is loaded
+        source, out, sequence_column=sequence_column, overwrite=overwrite, residue_table=residue_table
+    )
+    return predict_file(load(run, **machine), request, on_progress=on_progress)
 
 
 def load(run: str | Path, **machine: Any) -> Predictor:
@@ -200,12 +209,15 @@ def load(run: str | Path, **machine: Any) -> Predictor:
     run
         Run directory or its ``model`` folder.
     **machine
-        ``device``, ``precision``, ``tokens_per_batch`` of :class:`profactory.inference.predictor.Predictor`.
+        ``device``, ``precision``, ``tokens_per_batch`` and ``long`` of
+        :class:`profactory.inference.predictor.Predictor`.
     """
     from profactory.inference.predictor import Predictor
     from profactory.models.protein_model import ProteinModel
+    from profactory.models.saving import saved_fingerprint
 
-    return Predictor(ProteinModel.load(model_path(run)), **machine)
+    folder = model_path(run)
+    return Predictor(ProteinModel.load(folder), fingerprint=saved_fingerprint(folder), **machine)
 
 
 def check(data: str | Path, **options: Any) -> DataReport:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -14,12 +19,14 @@ from profactory.errors import Problem
 
 def predict(
     run: Path,
-    input: str | None = None,
+    input: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     /,
     *,
     sequence: Annotated[list[str] | None, Parameter(negative=())] = None,
     sequence_column: str | None = None,
+    long: Literal["truncate", "windows", "error"] = "truncate",
     out: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
+    residue_table: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
     overwrite: Overwrite = False,
     json: Json = False,
     device: Device = "auto",
@@ -29,7 +36,8 @@ def predict(
     """Predict for a file of sequences, or for single ones.
 
     The output keeps the order and every column of the input. A row that
-    cannot be used stays, with the reason in the column "error".
+    cannot be used stays, with the reason in the column "error". Work that
+    was interrupted goes on where it was with the same command.
 
     Example: profactory predict runs/proteins-mini-lora new.fasta --out new.csv
              profactory predict runs/proteins-mini-lora --sequence MKTAYIAKQRQISFVK
@@ -39,13 +47,19 @@ def predict(
     run
         The run directory, or its model folder.
     input
-        CSV, TSV, FASTA or Parquet file with sequences, labelled or not.
+        CSV, TSV, FASTA, Parquet, XLSX or JSON-lines file with sequences,
+        labelled or not; - reads standard input.
     sequence
         A sequence, instead of a file; may be repeated.
     sequence_column
         Column with the sequences; found by its name if not given.
+    long
+        A sequence longer than the model reads: read its beginning, read it
+        in overlapping windows, or refuse it.
     out
         File to write: .csv, .tsv, .parquet or .jsonl.
+    residue_table
+        For per-residue models: a second file, with a row per residue.
     overwrite
         Replace the file at --out.
     json
@@ -60,16 +74,19 @@ def predict(
     source = _source(input, sequence, out)
     from profactory import api
 
-    answer = api.predict(
-        run,
-        source,
-        out=out,
-        overwrite=overwrite,
-        sequence_column=sequence_column,
-        tokens_per_batch=tokens_per_batch,
-        device=device,
-        precision=precision,
-    )
+    with _file_of(source) as given:
+        answer = api.predict(
+            run,
+            given,
+            out=out,
+            overwrite=overwrite,
+            sequence_column=sequence_column,
+            residue_table=residue_table,
+            long=long,
+            tokens_per_batch=tokens_per_batch,
+            device=device,
+            precision=precision,
+        )
     if isinstance(answer, list):
         _show_records(answer, json)
     elif json:
@@ -80,6 +97,8 @@ def predict(
 
 def _source(source: str | None, sequences: list[str] | None, out: Path | None) -> str | list[str]:
     """Return what to predict: a file or sequences."""
+    if source and source.startswith("-") and source != "-":
+        raise UsageError(f"Unknown option: {source}.", fix="see profactory predict --help")
     problems = []
     if bool(source) == bool(sequences):
         problems.append("give either a file or --sequence" + (", not both" if source else ""))
@@ -94,6 +113,19 @@ def _source(source: str | None, sequences: list[str] | None, out: Path | None) -
             fix="profactory predict RUN FILE --out OUT, or profactory predict RUN --sequence MKT...",
         )
     return source or sequences or []
+
+
+@contextlib.contextmanager
+def _file_of(source: str | list[str]) -> Iterator[str | list[str]]:
+    """Put what comes by standard input into a file, which can be read twice."""
+    if source != "-":
+        yield source
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "standard-input")
+        with file.open("wb") as handle:
+            shutil.copyfileobj(sys.stdin.buffer, handle)
+        yield str(file)
 
 
 def _show_records(records: list[dict[str, Any]], as_json: bool) -> None:

@@ -220,7 +220,7 @@ class _ParquetWriter:
             self.writer.close()
 
     def write(self, cells: Cells) -> None:
-        table = pa.table({name: _arrow(cells[name]) for name in self.names})
+        table = pa.table({name: arrow_column(cells[name]) for name in self.names})
         if self.writer is not None:
             self.writer.write_table(table.cast(self.writer.schema))
             return
@@ -241,7 +241,8 @@ class _ParquetWriter:
         self.held = []
 
 
-def _arrow(values: Sequence[Any] | np.ndarray[Any, Any]) -> pa.Array:
+def arrow_column(values: Sequence[Any] | np.ndarray[Any, Any]) -> pa.Array:
+    """Return a column of cells; 32-bit numbers stay 32 bits wide."""
     if isinstance(values, np.ndarray):
         return pa.array(values)
     plain = [value.item() if isinstance(value, np.generic) else value for value in values]

@@ -1,12 +1,11 @@
 """From sequences to predictions, in the order in which they came.
 
-Sequences are run in batches of nearly equal length, so that hardly anything is padding; identical sequences
+Sequences are run in batches of nearly equal length, so that hardly anything is padded; identical sequences
 are run once. Outputs are float32 whatever the precision of the computation.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,8 +17,11 @@ from numpy.typing import NDArray
 
 from profactory.data.batching import BatchPlan
 from profactory.data.residues import clean_sequences
-from profactory.errors import ConfigError, MemoryBudgetError, Problem, RowError
-from profactory.inference.decoding import decode_rows
+from profactory.errors import MemoryBudgetError, Problem, RowError
+from profactory.inference.decoding import decode_rows, no_outputs
+from profactory.inference.engines import Engine
+from profactory.inference.engines.torch_engine import TorchEngine
+from profactory.inference.long_sequences import Long, Pieces
 from profactory.progress import Progress
 from profactory.tasks import Values
 
@@ -31,6 +33,8 @@ CPU_TOKENS, GPU_TOKENS = 2048, 32768
 
 log = logging.getLogger("profactory")
 
+Row = NDArray[np.float32]
+
 
 class Predictor:
     """A trained model, ready to predict.
@@ -38,13 +42,18 @@ class Predictor:
     Parameters
     ----------
     model
-        What was trained. It is moved to the device and put into evaluation mode.
-    device
-        ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-    precision
-        ``fp32``, ``bf16`` or ``fp16`` (GPU only) of the computation.
+        What was trained.
+    device, precision
+        See :class:`profactory.inference.engines.torch_engine.TorchEngine`.
     tokens_per_batch
         Tokens per batch, padding included; a longer sequence is a batch of its own.
+    long
+        What is done with sequences longer than the model reads: ``truncate`` reads their beginning,
+        ``windows`` reads them in overlapping windows, ``error`` refuses them.
+    engine
+        What computes; torch with `device` and `precision` if not given.
+    fingerprint
+        Names the saved model's content, so that an interrupted file is not finished by another model.
     """
 
     def __init__(
@@ -53,18 +62,29 @@ class Predictor:
         device: str = "auto",
         precision: str = "fp32",
         tokens_per_batch: int | None = None,
+        long: str = Long.TRUNCATE,
+        engine: Engine | None = None,
+        fingerprint: str = "",
     ) -> None:
-        self.device = choose_device(device)
-        self.dtype = _dtype(precision, self.device)
-        self.model = model.to(self.device).eval()
+        self.engine = engine or TorchEngine(model, device, precision)
+        self.model = model
         self.task = model.task
         self.calibration = model.calibration
         self.max_length: int = model.max_length
-        self.tokens_per_batch = tokens_per_batch or (CPU_TOKENS if self.device.type == "cpu" else GPU_TOKENS)
+        self.long = Long(long)
+        self.fingerprint = fingerprint
+        self.tokens_per_batch = tokens_per_batch or (CPU_TOKENS if self.engine.on_processor else GPU_TOKENS)
 
-    def truncated(self, sequences: Sequence[str]) -> NDArray[np.bool_]:
-        """Tell which sequences are longer than what the model reads, shape ``(n,)``."""
-        return np.fromiter((len(s) > self.max_length for s in sequences), np.bool_, len(sequences))
+    def refusals(self, sequences: Sequence[str]) -> dict[int, str]:
+        """Return which clean sequences are refused for their length, and why; none unless asked for."""
+        if self.long is not Long.ERROR:
+            return {}
+        return {
+            row: f"the sequence has {len(sequence):,} residues and the model reads {self.max_length:,}"
+            " (--long windows or --long truncate would take it)"
+            for row, sequence in enumerate(sequences)
+            if len(sequence) > self.max_length
+        }
 
     def predict(self, sequences: str | Sequence[str], *, probabilities: bool = True) -> list[dict[str, Any]]:
         """Predict for sequences in memory.
@@ -79,8 +99,8 @@ class Predictor:
         Returns
         -------
         list of dict
-            One record per sequence, in order: ``prediction``, the probabilities, and ``truncated`` if the
-            sequence is longer than the model reads.
+            One record per sequence, in order: ``prediction``, the probabilities, and ``truncated`` if only
+            the beginning of the sequence was read.
 
         Raises
         ------
@@ -88,38 +108,55 @@ class Predictor:
             With every sequence that cannot be used.
         """
         given = [sequences] if isinstance(sequences, str) else list(sequences)
+        clean = self._usable(given)
+        columns = self.columns(clean, self.predict_outputs(clean), probabilities=probabilities)
+        plain = [[_plain(value) for value in column] for column in columns.values()]
+        records = [dict(zip(columns, row, strict=True)) for row in zip(*plain, strict=True)]
+        for record in records:
+            if not record["truncated"]:
+                del record["truncated"]
+        return records
+
+    def _usable(self, given: Sequence[str]) -> list[str]:
         cleaned = clean_sequences(pa.array(given, pa.string()))
-        if cleaned.reasons:
+        clean: list[str] = cleaned.sequences.to_pylist()
+        reasons = {**self.refusals(clean), **cleaned.reasons}
+        if reasons:
             raise RowError(
-                f"{len(cleaned.reasons):,} of {len(given):,} sequences cannot be used.",
+                f"{len(reasons):,} of {len(given):,} sequences cannot be used.",
                 expected="residue letters",
                 fix="mend or leave out the sequences named above",
                 problems=[
                     Problem(f"sequence {row + 1}: {reason}", value=given[row])
-                    for row, reason in sorted(cleaned.reasons.items())
+                    for row, reason in sorted(reasons.items())
                 ],
             )
-        clean = cleaned.sequences.to_pylist()
-        columns = self.decode(clean, self.predict_outputs(clean), probabilities=probabilities)
-        plain = [[_plain(value) for value in column] for column in columns.values()]
-        records = [dict(zip(columns, row, strict=True)) for row in zip(*plain, strict=True)]
-        for record, truncated in zip(records, self.truncated(clean), strict=True):
-            if truncated:
-                record["truncated"] = True
-        return records
+        return clean
 
-    def decode(
+    def columns(
         self, sequences: Sequence[str], outputs: Values, *, probabilities: bool = True
     ) -> dict[str, list[Any]]:
-        """Turn outputs into columns; see :func:`profactory.inference.decoding.decode_rows`."""
-        return decode_rows(
-            self.task,
-            sequences,
-            outputs,
-            self.max_length,
-            calibration=self.calibration,
-            probabilities=probabilities,
+        """Return all that is said of each sequence; files and records have these columns in this order.
+
+        Parameters
+        ----------
+        sequences, outputs
+            Clean sequences, and what :meth:`predict_outputs` gave for them.
+        probabilities
+            Give ``probability_<class>`` too.
+        """
+        columns: dict[str, list[Any]] = decode_rows(
+            self.task, sequences, outputs, calibration=self.calibration, probabilities=probabilities
         )
+        longer = [len(sequence) > self.max_length for sequence in sequences]
+        if self.long is Long.WINDOWS:
+            columns["windows"] = [len(starts) for starts in Pieces.cut(sequences, self.max_length).starts]
+            longer = [False] * len(longer)
+        return {**columns, "truncated": longer}
+
+    def column_names(self, *, probabilities: bool = True) -> list[str]:
+        """Return the names of :meth:`columns`."""
+        return list(self.columns([], no_outputs(self.task), probabilities=probabilities))
 
     def predict_outputs(self, sequences: Sequence[str], progress: Progress | None = None) -> Values:
         """Predict for clean sequences.
@@ -136,16 +173,30 @@ class Predictor:
         Values
             In the order of the sequences, float32. Classification: calibrated probabilities ``(n, classes)``;
             regression: ``(n, targets)``. Residue tasks: ``(residues, outputs)`` with offsets, as many
-            residues of each sequence as the model reads.
+            residues of each sequence as were read.
 
         Raises
         ------
         MemoryBudgetError
             One sequence alone does not fit into the memory.
         """
+        if not sequences:
+            return no_outputs(self.task)
+        if self.long is not Long.WINDOWS:
+            rows = self._run_all(sequences, progress)
+        else:
+            pieces = Pieces.cut(sequences, self.max_length)
+            rows = pieces.merge(self._run_all(pieces.texts, None), per_residue=self.task.per_residue)
+            if progress is not None:
+                progress.advance(len(sequences))
+        packed = Values.concat(rows, per_residue=self.task.per_residue)
+        return self.calibration.apply(self.task, packed)
+
+    def _run_all(self, sequences: Sequence[str], progress: Progress | None) -> list[Row]:
+        """Return one array of outputs per sequence; each distinct one is run once."""
         unique = list(dict.fromkeys(sequences))
         place = {sequence: i for i, sequence in enumerate(unique)}
-        rows: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(unique)
+        rows: list[Row] = [np.empty(0, np.float32)] * len(unique)
         tokens = self.model.backbone.tokenize(unique, self.max_length)
         lengths = np.array([len(t) for t in tokens], np.int64)
         for batch in BatchPlan(lengths, self.tokens_per_batch).in_order():
@@ -155,16 +206,9 @@ class Predictor:
                 progress.advance(len(batch))
         if progress is not None:
             progress.advance(len(sequences) - len(unique))
-        packed = self._pack([rows[place[sequence]] for sequence in sequences])
-        return self.calibration.apply(self.task, packed)
+        return [rows[place[sequence]] for sequence in sequences]
 
-    def _pack(self, rows: list[NDArray[np.float32]]) -> Values:
-        if not rows:
-            empty = np.empty((0, self.task.n_outputs), np.float32)
-            return Values(empty, np.zeros(1, np.int64) if self.task.per_residue else None)
-        return Values.concat(rows, per_residue=self.task.per_residue)
-
-    def _run_fitting(self, tokens: list[NDArray[np.int64]]) -> list[NDArray[np.float32]]:
+    def _run_fitting(self, tokens: list[NDArray[np.int64]]) -> list[Row]:
         """Run one batch; if it does not fit into memory, in halves."""
         try:
             return self._run(tokens)
@@ -173,7 +217,8 @@ class Predictor:
                 raise
             if len(tokens) == 1:
                 raise MemoryBudgetError(
-                    f"A sequence of {len(tokens[0]):,} tokens does not fit into the memory of {self.device}.",
+                    f"A sequence of {len(tokens[0]):,} tokens does not fit into memory"
+                    f" ({self.engine.describe()}).",
                     expected="memory for one sequence at a time",
                     fix="predict with --device cpu, or train with a smaller --max-length",
                 ) from None
@@ -184,39 +229,12 @@ class Predictor:
         middle = len(tokens) // 2
         return self._run_fitting(tokens[:middle]) + self._run_fitting(tokens[middle:])
 
-    @torch.inference_mode()
-    def _run(self, tokens: list[NDArray[np.int64]]) -> list[NDArray[np.float32]]:
+    def _run(self, tokens: list[NDArray[np.int64]]) -> list[Row]:
         batch = self.model.backbone.collate(tokens)
-        inputs = [part.to(self.device) for part in (batch.input_ids, batch.attention_mask, batch.lengths)]
-        with self._precision():
-            logits = self.model(*inputs).float().cpu().numpy()  # (batch, outputs) or (batch, length, outputs)
-        outputs = self.task.probabilities(logits)
+        outputs = self.task.probabilities(self.engine.run(batch))
         if not self.task.per_residue:
             return list(outputs)
         return [output[:length] for output, length in zip(outputs, batch.lengths.tolist(), strict=True)]
-
-    def _precision(self) -> contextlib.AbstractContextManager[Any]:
-        if self.dtype is None:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype=self.dtype)
-
-
-def choose_device(name: str) -> torch.device:
-    """Turn ``auto`` into the best device there is; check that any other exists."""
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            f"The device {name!r} cannot be used here.",
-            expected="cpu, or a GPU that torch can use",
-            fix="--device auto; profactory doctor says what is missing",
-        ) from error
-    return device
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
@@ -227,14 +245,3 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 def _plain(value: Any) -> Any:
     """Turn a 32-bit number into the Python number with the same few digits."""
     return float(str(value)) if isinstance(value, np.floating) else value
-
-
-def _dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    known = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-    if precision not in known or (precision == "fp16" and device.type == "cpu"):
-        raise ConfigError(
-            f"The precision {precision} cannot be used on {device}.",
-            expected="fp32 or bf16" + ("" if device.type == "cpu" else " or fp16"),
-            fix="leave --precision out for fp32",
-        )
-    return known[precision]

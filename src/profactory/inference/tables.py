@@ -2,13 +2,15 @@
 
 Every row of the input is a row of the output, in the same order and with all its columns. A row that
 cannot be used has an empty prediction and says why in the column ``error``; it never stops the others.
+Whatever stops the work, the same request goes on where it was and ends with the same bytes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,69 +19,145 @@ import pyarrow as pa
 
 from profactory.data.bundled import bundled_path
 from profactory.data.columns import find_columns
-from profactory.data.reading import Chunk, Table, open_table
+from profactory.data.reading import Table, open_table
 from profactory.data.residues import clean_sequences
-from profactory.data.writing import format_of, free_name, open_writer
+from profactory.data.writing import arrow_column, format_of, free_name, open_writer
 from profactory.errors import Problem, ProFactoryError, RowError, shorten
-from profactory.inference.decoding import prediction_columns
+from profactory.files import sha256_file
+from profactory.inference.file_report import FileReport
+from profactory.inference.partial import Partial
+from profactory.inference.residue_table import ResidueTable
+from profactory.inference.row_blocks import BLOCK_ROWS, RowBlock, count_rows, row_blocks
 from profactory.progress import Progress
 from profactory.tasks import Values
-
-SHOWN_PROBLEMS = 20
-#: Rows predicted together: enough for batches of equal length, few enough for flat memory.
-WINDOW = 4096
-
-log = logging.getLogger("profactory")
 
 if TYPE_CHECKING:
     from profactory.inference.predictor import Predictor  # imports torch
 
+#: Names of the column with each row's line, which no column of a table can have.
+_LINE = ""
 
-@dataclass
-class FileReport:
-    """What became of the rows of a file.
+log = logging.getLogger("profactory")
+
+
+@dataclass(frozen=True)
+class FileRequest:
+    """What is asked for, checked as far as it can be without a model.
 
     Parameters
     ----------
+    table
+        The opened input.
+    sequence, identifier
+        Its columns with the sequences and, if there is one, with their names.
+    source
+        The input as the user named it.
     out
-        The file written.
-    rows, predicted, truncated
-        Rows in all, those with a prediction, and those longer than the model reads.
-    problems
-        One per row without a prediction, in order, at most `kept`; `failed` counts all.
+        The file to write.
+    residue_table
+        A second file, with a row per residue.
     """
 
+    table: Table
+    sequence: str
+    source: str
     out: Path
-    rows: int = 0
-    predicted: int = 0
-    truncated: int = 0
-    failed: int = 0
-    problems: list[Problem] = field(default_factory=list)
-    kept: int = 1000
+    residue_table: Path | None = None
+    identifier: str | None = None
 
-    def count(self, truncated: Sequence[bool | None], problems: Mapping[int, Problem]) -> None:
-        """Count the rows of a window; keep their problems, unless there are too many."""
-        self.rows += len(truncated)
-        self.failed += len(problems)
-        self.predicted += len(truncated) - len(problems)
-        self.truncated += sum(map(bool, truncated))
-        self.problems += [problems[row] for row in sorted(problems)][: self.kept - len(self.problems)]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as JSON-ready values."""
-        shown = [problem.to_dict() for problem in self.problems]
-        return {
-            **{k: v for k, v in asdict(self).items() if k != "kept"},
-            "out": str(self.out),
-            "problems": shown,
-        }
+def open_request(
+    source: str | Path,
+    out: str | Path,
+    *,
+    sequence_column: str | None = None,
+    overwrite: bool = False,
+    residue_table: str | Path | None = None,
+) -> FileRequest:
+    """Check what can be checked before a model is loaded.
 
-    def text(self) -> str:
-        """Return the report as lines for people."""
-        lines = [f"{self.predicted:,} of {self.rows:,} rows predicted: {self.out}"]
-        if self.truncated:
-            lines.append(f"{self.truncated:,} sequences were longer than the model reads (column truncated)")
-        return "\n".join(lines)
+    Parameters
+    ----------
+    source
+        Any format that :func:`profactory.data.reading.open_table` reads, or ``bundled:NAME``.
+    out
+        ``.csv``, ``.tsv``, ``.parquet`` or ``.jsonl``; appears when it is complete.
+    sequence_column
+        Found by its name if not given.
+    overwrite
+        Replace `out` and `residue_table` if they exist.
+    residue_table
+        For residue tasks: a second file, with a row per residue.
+
+    Raises
+    ------
+    ProFactoryError
+        `out` exists, or is the input itself.
+    ReadError, ColumnError
+        The input cannot be read, or has no sequences.
+    """
+    table = open_table(bundled_path(str(source)) or source)
+    columns = find_columns(table.columns, sequence=sequence_column, need_label=False, file=str(source))
+    long = None if residue_table is None else Path(residue_table)
+    for target in [Path(out)] if long is None else [Path(out), long]:
+        _check_target(table.path, target, overwrite)
+    if long == Path(out):
+        raise ProFactoryError("Two tables cannot be one file.", fix="choose another --residue-table")
+    return FileRequest(table, columns.sequence, str(source), Path(out), long, columns.identifier)
+
+
+def predict_file(
+    predictor: Predictor,
+    request: FileRequest,
+    *,
+    probabilities: bool = True,
+    block_rows: int = BLOCK_ROWS,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> FileReport:
+    """Predict for every row of a file.
+
+    Parameters
+    ----------
+    predictor
+        The model.
+    request
+        From :func:`open_request`.
+    probabilities
+        Write ``probability_<class>`` too.
+    block_rows
+        Rows that are predicted and kept together.
+    on_progress
+        Called with the rows that are done and all rows, after every block.
+
+    Raises
+    ------
+    ProFactoryError
+        A table with a row per residue is asked of a model that has no such task.
+    RowError
+        Not one row can be used.
+    """
+    _check_residue_table(predictor, request)
+    names = free_names(request.table.columns, [*predictor.column_names(probabilities=probabilities), "error"])
+    asked = {"probabilities": probabilities, "block_rows": block_rows, "names": names}
+    partial = Partial(request.out, {**_identity(predictor, request), **asked})
+    total = count_rows(request.table.chunks())
+    with _kept(partial), Progress("predicting", total, unit="rows") as progress:
+        finished = len(partial)
+        if finished:
+            log.info("Going on behind the first %d blocks of rows, which are done.", finished)
+        done = 0
+        for number, block in enumerate(row_blocks(request.table.chunks(), block_rows)):
+            if number >= finished:
+                columns = _predict_block(predictor, block, request, progress, probabilities)
+                partial.add(number, _as_table(block, {names[name]: c for name, c in columns.items()}))
+            done += len(block)
+            progress.advance(done - progress.done)  # rows without a prediction are done as well
+            if on_progress is not None:
+                on_progress(done, total)
+        report = _write(predictor, request, partial, names)
+    partial.discard()
+    report.list_failures()
+    return report
 
 
 def free_names(inputs: Sequence[str], added: Sequence[str]) -> dict[str, str]:
@@ -92,156 +170,97 @@ def free_names(inputs: Sequence[str], added: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def predict_file(
-    predictor: Predictor,
-    source: str | Path,
-    out: str | Path,
-    *,
-    sequence_column: str | None = None,
-    overwrite: bool = False,
-    probabilities: bool = True,
+def _identity(predictor: Predictor, request: FileRequest) -> dict[str, Any]:
+    """Return all that decides the numbers, beside the options of a file."""
+    return {
+        "input_sha256": sha256_file(request.table.path),
+        "sequence_column": request.sequence,
+        "model": predictor.fingerprint,
+        "engine": predictor.engine.describe(),
+        "tokens_per_batch": predictor.tokens_per_batch,
+        "long": str(predictor.long),
+    }
+
+
+@contextlib.contextmanager
+def _kept(partial: Partial) -> Iterator[None]:
+    """Say, when the work is stopped, that what is finished is not lost; throw it away if it is no use."""
+    try:
+        yield
+    except RowError:
+        partial.discard()
+        raise
+    except BaseException:
+        if len(partial):
+            log.warning("What is done is kept in %s; the same command goes on from there.", partial.folder)
+        raise
+
+
+def _predict_block(
+    predictor: Predictor, block: RowBlock, request: FileRequest, progress: Progress, probabilities: bool
+) -> dict[str, list[Any]]:
+    """Predict one block: the columns to add, ``error`` the last."""
+    cleaned = clean_sequences(block.cells.column(request.sequence))
+    reasons = {**cleaned.reasons, **{row: problem.reason for row, problem in block.unreadable.items()}}
+    texts: list[str] = cleaned.sequences.to_pylist()
+    usable = [row for row in range(len(block)) if row not in reasons]
+    refused = predictor.refusals([texts[row] for row in usable])
+    reasons |= {usable[place]: reason for place, reason in refused.items()}
+    good = [row for row in usable if row not in reasons]
+    sequences = [texts[row] for row in good]
+    outputs = predictor.predict_outputs(sequences, progress)
+    for place in _without_numbers(outputs):
+        reasons[good[place]] = "the model's output for this sequence is not a number"
+    decoded = predictor.columns(sequences, outputs, probabilities=probabilities)
+    columns = {name: _scatter(column, good, reasons, len(block)) for name, column in decoded.items()}
+    return {**columns, "error": [reasons.get(row, "") for row in range(len(block))]}
+
+
+def _as_table(block: RowBlock, columns: Mapping[str, list[Any]]) -> pa.Table:
+    """Return a block's lines, cells and predictions as a table."""
+    inputs = {name: block.cells.column(name) for name in block.cells.schema.names}
+    ours = {name: arrow_column(column) for name, column in columns.items()}
+    return pa.table({_LINE: pa.array(block.lines, pa.int64()), **inputs, **ours})
+
+
+def _write(
+    predictor: Predictor, request: FileRequest, partial: Partial, names: Mapping[str, str]
 ) -> FileReport:
-    """Predict for every row of a file.
-
-    Parameters
-    ----------
-    predictor
-        The model.
-    source
-        Any format that :func:`profactory.data.reading.open_table` reads, or ``bundled:NAME``.
-    out
-        ``.csv``, ``.tsv``, ``.parquet`` or ``.jsonl``; appears when it is complete.
-    sequence_column
-        Found by its name if not given.
-    overwrite
-        Replace `out` if it exists.
-    probabilities
-        Write ``probability_<class>`` too.
-
-    Raises
-    ------
-    ProFactoryError
-        `out` exists, or is the input itself.
-    ReadError, ColumnError
-        The input cannot be read, or has no sequences.
-    RowError
-        Not one row can be used.
-    """
-    target, file = Path(out), str(source)
-    table, sequence = open_request(source, target, sequence_column=sequence_column, overwrite=overwrite)
-    added = [*prediction_columns(predictor.task, predictor.calibration, probabilities), "truncated", "error"]
-    names = free_names(table.columns, added)
-    report = FileReport(target)
-    with (
-        open_writer(target, [*table.columns, *names.values()]) as writer,
-        Progress("predicting", _count_rows(table), unit="sequences") as progress,
-    ):
-        for window in windows(table.chunks()):
-            columns, problems = _predict_window(predictor, window, sequence, file, progress, probabilities)
-            report.count(columns["truncated"], problems)
-            progress.advance(report.rows - progress.done)  # rows without a prediction are done as well
-            inputs = {name: window.cells.column(name).to_pylist() for name in table.columns}
-            writer.write({**inputs, **{names[name]: column for name, column in columns.items()}})
-        _check_result(report, source)
-    _tell(report)
+    """Write the output from the finished blocks."""
+    report = FileReport(request.out, predictor.engine.describe(), residue_table=request.residue_table)
+    with contextlib.ExitStack() as stack:
+        writer = stack.enter_context(open_writer(request.out, [*request.table.columns, *names.values()]))
+        long, residues = None, None
+        if request.residue_table is not None:
+            long = ResidueTable(predictor.task, request.identifier, request.sequence, names)
+            residues = stack.enter_context(open_writer(request.residue_table, long.columns))
+        for table in partial.tables():
+            cells = {name: _cells(table.column(name)) for name in table.schema.names}
+            report.count(_problems(cells, request, names["error"]), {n: cells[m] for n, m in names.items()})
+            writer.write(cells)
+            if long is not None and residues is not None:
+                residues.write(long.expand(cells))
+        _check_result(report, request.source)
     return report
 
 
-def open_request(
-    source: str | Path, out: str | Path, *, sequence_column: str | None = None, overwrite: bool = False
-) -> tuple[Table, str]:
-    """Check what can be checked before a model is loaded.
-
-    Returns
-    -------
-    tuple
-        The opened input and the name of its sequence column.
-
-    Raises
-    ------
-    ProFactoryError
-        As :func:`predict_file`.
-    """
-    table = open_table(bundled_path(str(source)) or source)
-    columns = find_columns(table.columns, sequence=sequence_column, need_label=False, file=str(source))
-    _check_target(table.path, Path(out), overwrite)
-    return table, columns.sequence
+def _cells(column: pa.ChunkedArray) -> list[Any]:
+    """Return values as they were before they were kept: 32-bit numbers with 32 bits."""
+    values: list[Any] = column.to_pylist()
+    if not pa.types.is_float32(column.type):
+        return values
+    return [None if value is None else np.float32(value) for value in values]
 
 
-@dataclass(frozen=True)
-class Window:
-    """Some consecutive rows of the input, those that could not be read included.
-
-    Parameters
-    ----------
-    cells
-        All columns as text; empty where a row could not be read.
-    lines
-        Line of each row in the file, shape ``(rows,)``.
-    unreadable
-        Row to the reason for which it could not be read.
-    """
-
-    cells: pa.RecordBatch
-    lines: list[int]
-    unreadable: dict[int, Problem]
+def _problems(cells: Mapping[str, list[Any]], request: FileRequest, error: str) -> list[Problem | None]:
+    """Return what is wrong with each row, with its place in the user's file."""
+    return [
+        Problem(reason, request.source, line, request.sequence, shorten(cell or "")) if reason else None
+        for reason, line, cell in zip(cells[error], cells[_LINE], cells[request.sequence], strict=True)
+    ]
 
 
-def windows(chunks: Iterable[Chunk], size: int = WINDOW) -> Iterator[Window]:
-    """Cut a table into windows, putting rows that could not be read back into their places."""
-    for chunk in chunks:
-        whole = _with_unreadable(chunk)
-        for start in range(0, len(whole.lines), size):
-            stop = start + size
-            broken = {
-                row - start: problem for row, problem in whole.unreadable.items() if start <= row < stop
-            }
-            yield Window(whole.cells.slice(start, size), whole.lines[start:stop], broken)
-
-
-def _count_rows(table: Table) -> int:
-    """Count the rows, for the time that is left; reading is nothing beside predicting."""
-    return sum(len(chunk.lines) + len(chunk.problems) for chunk in table.chunks())
-
-
-def _with_unreadable(chunk: Chunk) -> Window:
-    lines = chunk.lines.tolist()
-    if not chunk.problems:
-        return Window(chunk.columns, lines, {})
-    rows: list[tuple[int, int | None, Problem | None]] = [(line, row, None) for row, line in enumerate(lines)]
-    rows += [(problem.line or 0, None, problem) for problem in chunk.problems]
-    rows.sort(key=lambda entry: entry[0])
-    cells = chunk.columns.take(pa.array([row for _, row, _ in rows], pa.int64()))
-    broken = {place: problem for place, (_, _, problem) in enumerate(rows) if problem is not None}
-    return Window(cells, [line for line, _, _ in rows], broken)
-
-
-def _predict_window(
-    predictor: Predictor, window: Window, sequence: str, file: str, progress: Progress, probabilities: bool
-) -> tuple[dict[str, list[Any]], dict[int, Problem]]:
-    """Predict one window: the columns to add, and the rows that have no prediction with the reason."""
-    cleaned = clean_sequences(window.cells.column(sequence))
-    problems = dict(window.unreadable)
-    for row, reason in cleaned.reasons.items():
-        if row not in problems:
-            cell = window.cells.column(sequence)[row].as_py() or ""
-            problems[row] = Problem(reason, file, window.lines[row], sequence, shorten(cell))
-    good = [row for row in range(len(window.lines)) if row not in problems]
-    sequences = cleaned.sequences.take(pa.array(good, pa.int64())).to_pylist()
-    outputs = predictor.predict_outputs(sequences, progress)
-    truncated = predictor.truncated(sequences).tolist()
-    decoded = {**predictor.decode(sequences, outputs, probabilities=probabilities), "truncated": truncated}
-    for place in _without_numbers(outputs):
-        reason = "the model's output for this sequence is not a number"
-        problems[good[place]] = Problem(reason, file, window.lines[good[place]], sequence)
-    columns = {name: _scatter(column, good, problems, len(window.lines)) for name, column in decoded.items()}
-    columns["error"] = [problems[row].reason if row in problems else "" for row in range(len(window.lines))]
-    return columns, problems
-
-
-def _scatter(
-    column: Sequence[Any], rows: Sequence[int], problems: Mapping[int, Problem], size: int
-) -> list[Any]:
+def _scatter(column: Sequence[Any], rows: Sequence[int], problems: Mapping[int, str], size: int) -> list[Any]:
     """Put values into their rows; None elsewhere and where there is a problem."""
     cells: list[Any] = [None] * size
     for row, value in zip(rows, column, strict=True):
@@ -260,6 +279,15 @@ def _without_numbers(outputs: Values) -> list[int]:
     return sorted({int(row) for row in np.searchsorted(outputs.offsets, bad, side="right") - 1})
 
 
+def _check_residue_table(predictor: Predictor, request: FileRequest) -> None:
+    if request.residue_table is not None and not predictor.task.per_residue:
+        raise ProFactoryError(
+            f"The model predicts one value per sequence ({predictor.task.kind}).",
+            expected="a task with a label per residue for a table with a row per residue",
+            fix="leave --residue-table out",
+        )
+
+
 def _check_target(source: Path, target: Path, overwrite: bool) -> None:
     format_of(target)
     if target.is_dir():
@@ -276,7 +304,7 @@ def _check_target(source: Path, target: Path, overwrite: bool) -> None:
         )
 
 
-def _check_result(report: FileReport, source: str | Path) -> None:
+def _check_result(report: FileReport, source: str) -> None:
     if report.rows and not report.predicted:
         raise RowError(
             f"{source}: not one of {report.rows:,} rows can be used.",
@@ -284,14 +312,3 @@ def _check_result(report: FileReport, source: str | Path) -> None:
             fix="choose the column with --sequence-column; profactory check names what is wrong",
             problems=report.problems,
         )
-
-
-def _tell(report: FileReport) -> None:
-    """List the rows without a prediction, at the end, where they are seen."""
-    if not report.failed:
-        return
-    lines = [f"  - {problem}" for problem in report.problems[:SHOWN_PROBLEMS]]
-    if report.failed > SHOWN_PROBLEMS:
-        lines.append(f"  - … and {report.failed - SHOWN_PROBLEMS:,} more (column error)")
-    rows = "1 row has" if report.failed == 1 else f"{report.failed:,} rows have"
-    log.warning("%s no prediction:\n%s", rows, "\n".join(lines))

@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from profactory.errors import ModelLoadError
-from profactory.files import atomic_dir
+from profactory.files import atomic_dir, sha256_bytes, sha256_file
 from profactory.models.backbone import Backbone
 from profactory.models.loading import code_fields
 from profactory.models.protein_model import Design, ProteinModel
@@ -109,6 +109,16 @@ def load_model(directory: Path, *, attention: str = "auto", trust_remote_code: b
     if model.method in ADAPTERS:
         _load_adapter(backbone, directory / "adapter")
     return model.eval()
+
+
+def saved_fingerprint(directory: Path) -> str:
+    """Return a hash of all that decides what a saved model answers.
+
+    The configuration names the backbone's weights by their hash, so that they need not be read.
+    """
+    names = ("config.json", "head.safetensors", "adapter/adapter_model.safetensors")
+    hashes = [sha256_file(directory / name) for name in names if (directory / name).is_file()]
+    return sha256_bytes(" ".join(hashes).encode())
 
 
 def _must_store(model: ProteinModel) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def test_a_file(run: Path, source: Path, tmp_path: Path, capsys: pytest.CaptureF
     out = tmp_path / "out.csv"
     assert main(["predict", str(run), str(source), "--out", str(out)]) == 0
     captured = capsys.readouterr()
-    assert captured.out == f"1 of 2 rows predicted: {out}\n"
+    assert captured.out == f"1 of 2 rows predicted (torch fp32 on cpu): {out}\n"
     assert "Warning: 1 row has no prediction" in captured.err
     assert "line 3" in captured.err
     with out.open(newline="") as file:
@@ -74,6 +75,32 @@ def test_a_file(run: Path, source: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert main(["predict", str(run), str(source), "--out", str(out), "--overwrite", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["rows"], said["predicted"], said["failed"]) == (2, 1, 1)
+
+
+def test_standard_input(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.csv"
+    for text in (b">p1\nMKTAYIAK\n", b"id;seq\np1;MKTAYIAK\n", b'[{"id": "p1", "sequence": "MKTAYIAK"}]'):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+        assert main(["predict", str(run), "-", "--out", str(out), "--overwrite"]) == 0
+        with out.open(newline="") as file:
+            (row,) = csv.DictReader(file)
+        assert (row["id"], row["error"]) == ("p1", "")
+        assert row["prediction"] in ("soluble", "not")
+
+
+def test_long_sequences(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    typed = ["predict", str(run), "--sequence", "MKTAYIAK" * 10, "--json"]
+    records = {}
+    for long in ("truncate", "windows"):
+        assert main([*typed, "--long", long]) == 0
+        (records[long],) = json.loads(capsys.readouterr().out)
+    assert records["truncate"]["truncated"] is True
+    assert records["windows"]["windows"] == 2
+    assert "truncated" not in records["windows"]
+    assert main([*typed, "--long", "error"]) == 1
+    assert "80 residues and the model reads 50" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

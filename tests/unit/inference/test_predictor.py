@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from profactory.data.batching import BatchPlan
 from profactory.errors import ConfigError, MemoryBudgetError, RowError
-from profactory.inference.predictor import Predictor, choose_device
+from profactory.inference.engines.torch_engine import choose_device
+from profactory.inference.predictor import Predictor
 from profactory.progress import Progress
 from profactory.tasks import Task, TaskKind
 from tests.support.fake_model import FakeModel

@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from profactory.errors import ColumnError, ProFactoryError, ReadError, RowError
-from profactory.inference import tables
+from profactory.inference.file_report import FileReport
 from profactory.inference.predictor import Predictor
-from profactory.inference.tables import predict_file
+from profactory.inference.tables import open_request, predict_file
 from profactory.tasks import Task, TaskKind
 from tests.support.fake_model import FakeModel
 
@@ -30,6 +30,19 @@ NUMBERS = Task(TaskKind.RESIDUE_REGRESSION)
 
 def _predictor(task: Task, **options: Any) -> Predictor:
     return Predictor(FakeModel(task, **options), device="cpu")
+
+
+def _predict(
+    predictor: Predictor,
+    source: Path,
+    out: Path,
+    *,
+    probabilities: bool = True,
+    block: int = 4096,
+    **ask: Any,
+) -> FileReport:
+    request = open_request(source, out, **ask)
+    return predict_file(predictor, request, probabilities=probabilities, block_rows=block)
 
 
 def _csv(path: Path) -> list[dict[str, str]]:
@@ -48,7 +61,7 @@ def test_rows_keep_their_order_and_columns_and_bad_ones_stay(
     source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "profactory"):
-        report = predict_file(_predictor(REGRESSION), source, tmp_path / "out.csv")
+        report = _predict(_predictor(REGRESSION), source, tmp_path / "out.csv")
     rows = _csv(tmp_path / "out.csv")
     assert list(rows[0]) == ["id", "sequence", "note", "prediction", "truncated", "error"]
     assert [row["id"] for row in rows] == ["p1", "p2", "p3", "p4", "p5"]
@@ -65,12 +78,12 @@ def test_rows_keep_their_order_and_columns_and_bad_ones_stay(
 
 
 def test_classes_with_their_probabilities(source: Path, tmp_path: Path) -> None:
-    predict_file(_predictor(SINGLE), source, tmp_path / "out.csv")
+    _predict(_predictor(SINGLE), source, tmp_path / "out.csv")
     rows = _csv(tmp_path / "out.csv")
     assert [row["prediction"] for row in rows] == ["yes", "", "yes", "", "yes"]
     # Logits 2 and 4 for the mean letter 2.
     assert float(rows[0]["probability_yes"]) == pytest.approx(1 / (1 + np.exp(-2)))
-    predict_file(_predictor(SINGLE), source, tmp_path / "few.csv", probabilities=False)
+    _predict(_predictor(SINGLE), source, tmp_path / "few.csv", probabilities=False)
     assert "probability_yes" not in _csv(tmp_path / "few.csv")[0]
 
 
@@ -80,7 +93,7 @@ def test_every_format_holds_the_same(source: Path, tmp_path: Path, task: Task, s
     from profactory.data.reading import open_table
 
     for name in ("one" + suffix, "two.csv"):
-        predict_file(_predictor(task), source, tmp_path / name)
+        _predict(_predictor(task), source, tmp_path / name)
 
     def rows(name: str) -> list[dict[str, str]]:
         found = [row for chunk in open_table(tmp_path / name).chunks() for row in chunk.columns.to_pylist()]
@@ -99,13 +112,13 @@ def _number(text: str) -> object:
 def test_per_residue_text_is_as_long_as_the_sequence(tmp_path: Path) -> None:
     source = tmp_path / "in.fasta"
     source.write_text(">p1 first\nACAC\n>p2\nAC\n")
-    report = predict_file(_predictor(RESIDUE, max_length=3), source, tmp_path / "out.csv")
+    report = _predict(_predictor(RESIDUE, max_length=3), source, tmp_path / "out.csv")
     rows = _csv(tmp_path / "out.csv")
     assert [row["prediction"] for row in rows] == ["HHH-", "HH"]
     assert [row["truncated"] for row in rows] == ["true", "false"]
     assert report.truncated == 1
     assert "longer than the model reads" in report.text()
-    predict_file(_predictor(NUMBERS, max_length=3), source, tmp_path / "numbers.csv")
+    _predict(_predictor(NUMBERS, max_length=3), source, tmp_path / "numbers.csv")
     assert [row["prediction"] for row in _csv(tmp_path / "numbers.csv")] == ["1.0,3.0,1.0,", "1.0,3.0"]
     assert all(
         len(row["probability_H"].split(",")) == len(sequence)
@@ -116,7 +129,7 @@ def test_per_residue_text_is_as_long_as_the_sequence(tmp_path: Path) -> None:
 def test_rows_that_cannot_be_read_keep_their_place(tmp_path: Path) -> None:
     source = tmp_path / "in.csv"
     source.write_text("id,sequence\np1,A\np2,A,too,many\np3,C\np4\n")
-    report = predict_file(_predictor(REGRESSION), source, tmp_path / "out.csv")
+    report = _predict(_predictor(REGRESSION), source, tmp_path / "out.csv")
     rows = _csv(tmp_path / "out.csv")
     assert [row["id"] for row in rows] == ["p1", "", "p3", ""]
     assert [row["prediction"] for row in rows] == ["1.0", "", "3.0", ""]
@@ -124,16 +137,11 @@ def test_rows_that_cannot_be_read_keep_their_place(tmp_path: Path) -> None:
     assert [problem.line for problem in report.problems] == [3, 5]
 
 
-def test_windows_do_not_change_the_output(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_blocks_do_not_change_the_output(source: Path, tmp_path: Path) -> None:
     rows = "".join(f"p{i},{'AC' * (i % 7)}\n" for i in range(100))
     source.write_text("id,sequence\n" + rows + "bad,row,here\n")
-    predict_file(_predictor(REGRESSION), source, tmp_path / "one.csv")
-    whole = tables.windows
-
-    monkeypatch.setattr(tables, "windows", lambda chunks: whole(chunks, 3))
-    predict_file(_predictor(REGRESSION), source, tmp_path / "two.csv")
+    _predict(_predictor(REGRESSION), source, tmp_path / "one.csv")
+    _predict(_predictor(REGRESSION), source, tmp_path / "two.csv", block=3)
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
 
 
@@ -143,7 +151,7 @@ def test_names_that_the_input_has_taken_are_numbered_and_said(
     source = tmp_path / "in.csv"
     source.write_text("sequence,prediction,prediction_2,error\nA,old,older,none\n")
     with caplog.at_level(logging.WARNING, "profactory"):
-        predict_file(_predictor(REGRESSION), source, tmp_path / "out.csv")
+        _predict(_predictor(REGRESSION), source, tmp_path / "out.csv")
     (row,) = _csv(tmp_path / "out.csv")
     assert row == {
         "sequence": "A",
@@ -166,7 +174,7 @@ def test_output_that_is_no_number_is_an_error_of_its_row(tmp_path: Path) -> None
     source = tmp_path / "in.csv"
     source.write_text("sequence\nA\nC\nAC\n")
     for task, predictions in ((REGRESSION, ["1.0", "", "2.0"]), (NUMBERS, ["1.0", "", ""])):
-        predict_file(Predictor(Broken(task), device="cpu"), source, tmp_path / "out.csv", overwrite=True)
+        _predict(Predictor(Broken(task), device="cpu"), source, tmp_path / "out.csv", overwrite=True)
         rows = _csv(tmp_path / "out.csv")
         assert [row["prediction"] for row in rows] == predictions
         assert "not a number" in rows[1]["error"]
@@ -176,15 +184,15 @@ def test_an_existing_file_is_refused_and_left_alone(source: Path, tmp_path: Path
     out = tmp_path / "out.csv"
     out.write_text("precious")
     with pytest.raises(ProFactoryError, match="--overwrite"):
-        predict_file(_predictor(REGRESSION), source, out)
+        _predict(_predictor(REGRESSION), source, out)
     assert out.read_text() == "precious"
-    predict_file(_predictor(REGRESSION), source, out, overwrite=True)
+    _predict(_predictor(REGRESSION), source, out, overwrite=True)
     assert len(_csv(out)) == 5
     with pytest.raises(ProFactoryError, match="the input itself"):
-        predict_file(_predictor(REGRESSION), source, source, overwrite=True)
+        _predict(_predictor(REGRESSION), source, source, overwrite=True)
     with pytest.raises(ProFactoryError, match="is a folder"):
         (tmp_path / "folder.csv").mkdir()
-        predict_file(_predictor(REGRESSION), source, tmp_path / "folder.csv", overwrite=True)
+        _predict(_predictor(REGRESSION), source, tmp_path / "folder.csv", overwrite=True)
 
 
 def test_what_cannot_be_predicted_at_all_writes_nothing(source: Path, tmp_path: Path) -> None:
@@ -193,20 +201,20 @@ def test_what_cannot_be_predicted_at_all_writes_nothing(source: Path, tmp_path: 
     bad = tmp_path / "bad.csv"
     bad.write_text("sequence\n123\n456\n")
     with pytest.raises(RowError, match="not one of 2 rows"):
-        predict_file(predictor, bad, out)
+        _predict(predictor, bad, out)
     with pytest.raises(ColumnError, match="sequence"):
-        predict_file(predictor, source, out, sequence_column="nothing")
+        _predict(predictor, source, out, sequence_column="nothing")
     with pytest.raises(ReadError):
-        predict_file(predictor, tmp_path / "missing.csv", out)
+        _predict(predictor, tmp_path / "missing.csv", out)
     with pytest.raises(ProFactoryError, match="format"):
-        predict_file(predictor, source, tmp_path / "out.doc")
+        _predict(predictor, source, tmp_path / "out.doc")
     assert not out.exists()
 
 
 def test_another_column_can_hold_the_sequences(tmp_path: Path) -> None:
     source = tmp_path / "in.csv"
     source.write_text("sequence,binder\nC,A\n")
-    predict_file(_predictor(REGRESSION), source, tmp_path / "out.csv", sequence_column="binder")
+    _predict(_predictor(REGRESSION), source, tmp_path / "out.csv", sequence_column="binder")
     assert _csv(tmp_path / "out.csv")[0]["prediction"] == "1.0"
 
 
@@ -214,7 +222,7 @@ def test_long_lists_of_problems_are_cut(tmp_path: Path, caplog: pytest.LogCaptur
     source = tmp_path / "in.csv"
     source.write_text("sequence\nA\n" + "1\n" * 2000)
     with caplog.at_level(logging.WARNING, "profactory"):
-        report = predict_file(_predictor(REGRESSION), source, tmp_path / "out.csv")
+        report = _predict(_predictor(REGRESSION), source, tmp_path / "out.csv")
     assert (report.failed, len(report.problems)) == (2000, 1000)
     assert "1,980 more" in caplog.text
     said = json.loads(json.dumps(report.to_dict()))
@@ -230,10 +238,53 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         del sequences
         tracemalloc.start()
         try:
-            predict_file(_predictor(REGRESSION), source, tmp_path / f"{rows}.csv")
+            _predict(_predictor(REGRESSION), source, tmp_path / f"{rows}.csv")
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
 
     peak(100)
     assert peak(40_000) < 1.5 * peak(10_000)
+
+
+def test_a_row_per_residue(tmp_path: Path) -> None:
+    source, long = tmp_path / "in.fasta", tmp_path / "long.csv"
+    source.write_text(">p1 first\nacAC\n>p2\nA1\n>p3\nAC\n")
+    report = _predict(_predictor(RESIDUE, max_length=3), source, tmp_path / "out.csv", residue_table=long)
+    rows = _csv(long)
+    assert list(rows[0]) == [
+        "row",
+        "id",
+        "position",
+        "residue",
+        "prediction",
+        "probability_C",
+        "probability_H",
+    ]
+    assert [(r["row"], r["id"], r["position"], r["residue"]) for r in rows] == [
+        ("1", "p1", "1", "A"),
+        ("1", "p1", "2", "C"),
+        ("1", "p1", "3", "A"),  # the fourth is beyond what the model reads
+        ("3", "p3", "1", "A"),
+        ("3", "p3", "2", "C"),
+    ]
+    # Logits 1 and 2 for A, 3 and 6 for C.
+    assert float(rows[0]["probability_H"]) == pytest.approx(1 / (1 + np.exp(-1)))
+    assert float(rows[1]["probability_H"]) == pytest.approx(1 / (1 + np.exp(-3)))
+    assert str(long) in report.text()
+    _predict(_predictor(NUMBERS), source, tmp_path / "two.csv", residue_table=tmp_path / "long.parquet")
+    table = pq.read_table(tmp_path / "long.parquet")
+    assert table.column("prediction").to_pylist() == [1.0, 3.0, 1.0, 3.0, 1.0, 3.0]
+    with pytest.raises(ProFactoryError, match="one value per sequence"):
+        _predict(_predictor(REGRESSION), source, tmp_path / "x.csv", residue_table=tmp_path / "y.csv")
+
+
+def test_long_sequences_are_refused_when_asked_and_the_rest_goes_on(tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text("sequence\nAAAA\nAC\n")
+    predictor = Predictor(FakeModel(REGRESSION, max_length=3), device="cpu", long="error")
+    report = _predict(predictor, source, tmp_path / "out.csv")
+    rows = _csv(tmp_path / "out.csv")
+    assert [row["prediction"] for row in rows] == ["", "2.0"]
+    assert "4 residues and the model reads 3" in rows[0]["error"]
+    assert report.failed == 1

@@ -1,0 +1,86 @@
+"""What became of the rows of a file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from profactory.errors import Problem
+
+SHOWN_PROBLEMS = 20
+
+log = logging.getLogger("profactory")
+
+
+@dataclass
+class FileReport:
+    """What became of the rows of a file.
+
+    Parameters
+    ----------
+    out
+        The file written.
+    engine
+        What computed: ``torch fp32 on cpu``.
+    rows, predicted, truncated, windowed
+        Rows in all, those with a prediction, those of which only the beginning was read, and those
+        read in overlapping windows.
+    residue_table
+        The file with a row per residue, if one was written.
+    problems
+        One per row without a prediction, in order, at most `kept`; `failed` counts all.
+    """
+
+    out: Path
+    engine: str = ""
+    rows: int = 0
+    predicted: int = 0
+    truncated: int = 0
+    windowed: int = 0
+    failed: int = 0
+    residue_table: Path | None = None
+    problems: list[Problem] = field(default_factory=list)
+    kept: int = 1000
+
+    def count(self, problems: Sequence[Problem | None], columns: dict[str, list[Any]]) -> None:
+        """Count some rows: their problem, if any, and the columns ``truncated`` and ``windows``."""
+        failed = [problem for problem in problems if problem is not None]
+        self.rows += len(problems)
+        self.failed += len(failed)
+        self.predicted += len(problems) - len(failed)
+        self.truncated += sum(map(bool, columns["truncated"]))
+        self.windowed += sum((number or 0) > 1 for number in columns.get("windows", ()))
+        self.problems += failed[: self.kept - len(self.problems)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON-ready values."""
+        values = {k: v for k, v in asdict(self).items() if k != "kept"}
+        table = None if self.residue_table is None else str(self.residue_table)
+        return {**values, "out": str(self.out), "residue_table": table}
+
+    def text(self) -> str:
+        """Return the report as lines for people."""
+        lines = [f"{self.predicted:,} of {self.rows:,} rows predicted ({self.engine}): {self.out}"]
+        if self.residue_table is not None:
+            lines.append(f"a row per residue: {self.residue_table}")
+        if self.truncated:
+            lines.append(
+                f"{self.truncated:,} sequences were longer than the model reads (column truncated);"
+                " --long windows reads them whole"
+            )
+        if self.windowed:
+            lines.append(f"{self.windowed:,} sequences were read in overlapping windows (column windows)")
+        return "\n".join(lines)
+
+    def list_failures(self) -> None:
+        """Name the rows without a prediction, at the end, where they are seen."""
+        if not self.failed:
+            return
+        lines = [f"  - {problem}" for problem in self.problems[:SHOWN_PROBLEMS]]
+        if self.failed > SHOWN_PROBLEMS:
+            lines.append(f"  - … and {self.failed - SHOWN_PROBLEMS:,} more (column error)")
+        rows = "1 row has" if self.failed == 1 else f"{self.failed:,} rows have"
+        log.warning("%s no prediction:\n%s", rows, "\n".join(lines))

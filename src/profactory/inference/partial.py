@@ -1,0 +1,83 @@
+"""What is finished of a long computation over the rows of a file, kept beside the output until all is.
+
+``.NAME.partial/`` holds ``request.json`` (all that decides the output) and one Arrow file per finished
+block of rows, each written whole or not at all. The same request goes on behind the last of them, and
+since the output is written from these files alone, it does not depend on how often the work was
+interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from profactory.files import atomic_file, atomic_write_json, read_json
+
+SCHEMA_VERSION = 1
+
+log = logging.getLogger("profactory")
+
+
+class Partial:
+    """The finished blocks of one output file.
+
+    Parameters
+    ----------
+    target
+        The file that is to be written in the end.
+    request
+        All that decides its content, as JSON; blocks of another request are thrown away, and that is said.
+    """
+
+    def __init__(self, target: Path, request: Mapping[str, Any]) -> None:
+        self.folder = target.with_name(f".{target.name}.partial")
+        self._request = {"schema_version": SCHEMA_VERSION, **request}
+        if self.folder.exists() and not self._is_ours():
+            log.warning("%s is of another input, model or option: starting anew.", self.folder)
+            self.discard()
+        if not self.folder.exists():
+            self.folder.mkdir(parents=True)
+            atomic_write_json(self.folder / "request.json", self._request)
+
+    def __len__(self) -> int:
+        """Return how many blocks are finished, counted without a gap from the first."""
+        number = 0
+        while self._file(number).exists():
+            number += 1
+        return number
+
+    def add(self, number: int, table: pa.Table) -> None:
+        """Keep a finished block."""
+        with (
+            atomic_file(self._file(number)) as temporary,
+            pa.OSFile(str(temporary), "wb") as sink,
+            pa.ipc.new_file(sink, table.schema) as writer,
+        ):
+            writer.write_table(table)
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield the finished blocks in order."""
+        for number in range(len(self)):
+            yield self._read(number)
+
+    def discard(self) -> None:
+        """Remove everything."""
+        shutil.rmtree(self.folder)
+
+    def _read(self, number: int) -> pa.Table:
+        with pa.OSFile(str(self._file(number)), "rb") as source:
+            return pa.ipc.open_file(source).read_all()
+
+    def _file(self, number: int) -> Path:
+        return self.folder / f"block-{number:06d}.arrow"
+
+    def _is_ours(self) -> bool:
+        try:
+            return bool(read_json(self.folder / "request.json") == self._request)
+        except (OSError, ValueError):
+            return False
