@@ -29,8 +29,8 @@ class ResidueTable:
         self._task = task
         self._sequence = sequence
         self._identifier = identifier
-        probabilities = [name for name in ours if name.startswith("probability_")]
-        self._lists = {name: ours[name] for name in ("prediction", *probabilities)}
+        lists = ("prediction", "probability_")
+        self._lists = {name: column for name, column in ours.items() if name.startswith(lists)}
         self._row = 0
 
     @property
@@ -68,4 +68,5 @@ class ResidueTable:
         return item in self._task.classes if self._task.is_classification else bool(item)
 
     def _value(self, name: str, item: str) -> str | np.float32:
-        return item if name == "prediction" and self._task.is_classification else np.float32(item)
+        is_text = self._task.is_classification and not name.startswith("probability_")
+        return item if is_text else np.float32(item)
