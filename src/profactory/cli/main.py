@@ -6,6 +6,7 @@ for a run that was stopped (and can be resumed).
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import signal
@@ -161,6 +162,7 @@ def _quiet_libraries() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # advertises another package at every import
 
 
 def _forget_output() -> None:

@@ -4,7 +4,7 @@ With MMseqs2 the nearest neighbour of a test sequence is the training sequence w
 an alignment that covers at least half of the test sequence. Without it, an estimate takes its place, and
 is called so: the share of the test sequence's 5-residue words that occur in the training sequence that shares
 most of them, to the power 1/5 (one changed residue spoils five words). The estimate is near for close
-relatives and finds none below about 50 % identity.
+relatives; below 60 % identity it cannot be told from chance and counts as no relative.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from profactory.data.splitting import SPLITS
 
 log = logging.getLogger("profactory")
 
+MMSEQS, WORDS = "mmseqs2", "kmer_estimate"
 LIMITS = (0.3, 0.5, 0.9)
 NEAR = 0.9
 WORRYING = 0.1  # share of the test set with near duplicates in train from which a warning is due
@@ -32,6 +33,7 @@ COVERAGE = 0.5
 WORD = 5
 TRAIN_BLOCK = 20_000
 EDGES = tuple(np.arange(0, 11) / 10)
+SEEN_BY_WORDS = 0.6  # identity from which the estimate is more than chance: 8 % of the words are shared
 MOST_TESTED = 20_000
 
 
@@ -42,7 +44,7 @@ class Leakage:
     Parameters
     ----------
     method
-        ``mmseqs2`` or ``kmer_estimate``.
+        ``MMSEQS`` or ``WORDS``.
     rows
         The test rows examined: all, or a random part of a very large test set; shape ``(m,)``, indices into
         the data set.
@@ -66,8 +68,30 @@ class Leakage:
         return int((self.identity >= NEAR).sum())
 
     def subsets(self) -> dict[str, NDArray[np.int64]]:
-        """Return the test rows whose nearest training sequence is below each limit, by ``"below_30"`` etc."""
-        return {f"below_{100 * limit:.0f}": self.rows[self.identity < limit] for limit in LIMITS}
+        """Return the test rows whose nearest training sequence is below each limit, by ``"below_30"`` etc.
+
+        Limits that the method cannot see are left out.
+        """
+        lowest = 0.0 if self.method == MMSEQS else SEEN_BY_WORDS
+        return {
+            f"below_{100 * limit:.0f}": self.rows[self.identity < limit]
+            for limit in LIMITS
+            if limit >= lowest
+        }
+
+    @property
+    def note(self) -> str:
+        """How the neighbours were found, and what could not be seen so."""
+        if self.method == MMSEQS:
+            return (
+                f"Nearest training sequences by MMseqs2 (alignments over at least {100 * COVERAGE:.0f} % of"
+                " the test sequence, E-value up to 0.001)."
+            )
+        return (
+            "Identities are estimated from shared words of five residues, since MMseqs2 is not there;"
+            f" relatives below {100 * SEEN_BY_WORDS:.0f} % identity were not looked for."
+            ' `pip install "profactory[homology]"` brings MMseqs2.'
+        )
 
     @property
     def warning(self) -> str:
@@ -77,8 +101,9 @@ class Leakage:
         share = 100 * self.near_duplicates / len(self.rows)
         return (
             f"{share:.0f} % of the test sequences have a relative of at least 90 % identity in train"
-            f"{' (estimated)' if self.method != 'mmseqs2' else ''}: the test score mostly tells how well"
-            " these are remembered. Look at the subsets of low identity, or divide with --split homology."
+            f"{' (estimated)' if self.method != MMSEQS else ''}: the test score tells how well variants of"
+            " known sequences are predicted, not how well new proteins are."
+            " `--split homology` keeps relatives together."
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,6 +111,7 @@ class Leakage:
         counts, _ = np.histogram(self.identity, EDGES)
         return {
             "method": self.method,
+            "note": self.note,
             "exact_duplicates": self.duplicates,
             "test_rows": self.test_rows,
             "test_rows_examined": len(self.rows),
@@ -99,7 +125,12 @@ class Leakage:
 
 
 def find_leakage(
-    dataset: Dataset, splits: NDArray[Any], *, seed: int = 0, threads: int | None = None
+    dataset: Dataset,
+    splits: NDArray[Any],
+    *,
+    method: str | None = None,
+    seed: int = 0,
+    threads: int | None = None,
 ) -> Leakage:
     """Compare the test set with the training set.
 
@@ -109,6 +140,8 @@ def find_leakage(
         The rows.
     splits
         ``train``, ``validation`` or ``test`` for each row, shape ``(n,)``.
+    method
+        ``MMSEQS`` or ``WORDS``; the first if it is there, when not given.
     seed
         Draws the part that is examined of a test set of more than 20,000 rows.
     threads
@@ -117,7 +150,7 @@ def find_leakage(
     Raises
     ------
     DataError
-        MMseqs2 is there but failed.
+        MMseqs2 failed.
     """
     groups = exact_groups(dataset.sequences)
     test = np.flatnonzero(splits == "test")
@@ -127,10 +160,12 @@ def find_leakage(
     train = np.flatnonzero(splits == "train")
     train = train[np.unique(groups[train], return_index=True)[1]]
     queries = _sequences(dataset, rows)
-    if homology.find_mmseqs():
-        method, identity = "mmseqs2", aligned_identity(queries, _sequences(dataset, train), threads=threads)
+    method = method or (MMSEQS if homology.find_mmseqs() else WORDS)
+    if method == MMSEQS:
+        identity = aligned_identity(queries, _sequences(dataset, train), threads=threads)
     else:
-        method, identity = "kmer_estimate", kmer_identity(queries, _sequences(dataset, train))
+        identity = kmer_identity(queries, _sequences(dataset, train))
+        identity[identity < SEEN_BY_WORDS] = 0.0
     identity[np.isin(groups[rows], groups[train])] = 1.0  # also peptides too short for either search
     return Leakage(method, rows, identity, count_duplicates(groups, splits), len(test))
 

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from profactory.evaluation.formats import MISSING, interval, number
 from profactory.evaluation.names import label_of
+from profactory.evaluation.relatives import subset_rows
 
 CAPTIONS = {
     "loss": "Training and validation loss. The dashed line marks the weights that were kept.",
@@ -20,6 +21,7 @@ CAPTIONS = {
     "roc": "True against false positive rate over all thresholds. The dotted line is guessing.",
     "precision_recall": "Precision against recall over all thresholds.",
     "terms": "Ranking quality of the most frequent classes. A class's share is the AUPRC of guessing.",
+    "identity": "Test sequences by their identity to the nearest training sequence.",
     "per_protein": "How even the quality is over proteins, and whether it depends on length.",
 }
 _TITLES = {
@@ -32,6 +34,7 @@ _TITLES = {
 _OUTCOMES = {"better": "good", "worse": "bad", "unclear": "open", "unknown": "open"}
 WIDE = 950  # pixels from which a figure gets a line of its own
 _TRAINING = ("loss", "validation_metrics")
+_RELATIVES = ("identity",)
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ def render_page(
         splits=_measured_splits(metrics),
         baselines=[(name, name.capitalize()) for name in metrics["baselines"]],
         training=_images(images, [name for name in images if name in _TRAINING]),
-        figures=_images(images, [name for name in images if name not in _TRAINING]),
+        figures=_images(images, [name for name in images if name not in (*_TRAINING, *_RELATIVES)]),
+        relatives=_relatives(metrics, images),
         per_class=per_class,
         class_columns=list(per_class[0]) if per_class else [],
         label_of=label_of,
@@ -146,6 +150,20 @@ def metric_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _relatives(metrics: Mapping[str, Any], images: Mapping[str, bytes]) -> dict[str, Any] | None:
+    """Return what the section on relatives in train shows."""
+    found, main = metrics.get("leakage"), metrics["main_split"]
+    if found is None:
+        return None
+    copies = found["exact_duplicates"]["train-test"]
+    return {
+        "table": subset_rows(found, metrics[main], metrics["main_metric"], found["test_rows"]),
+        "images": _images(images, [name for name in _RELATIVES if name in images]),
+        "notes": [f"{copies:,} test sequences also stand in train." if copies else
+                  "No test sequence stands in train.", found["note"]],
+    }  # fmt: skip
 
 
 def _measured_splits(metrics: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from profactory.evaluation.drawing import png_of
 from profactory.evaluation.history import read_history
@@ -18,6 +20,7 @@ from profactory.evaluation.names import main_metric
 from profactory.evaluation.page import render_page
 from profactory.evaluation.plots import make_plots
 from profactory.evaluation.predictions import write_predictions
+from profactory.evaluation.relatives import Relatives, identity_histogram, score_relatives
 from profactory.evaluation.verdict import Scored, compare
 from profactory.files import atomic_write_bytes, atomic_write_json, atomic_write_text
 from profactory.tasks import Task, Values
@@ -84,6 +87,7 @@ def write_report(
     run_info: Mapping[str, Any] | None = None,
     data_info: Mapping[str, Any] | None = None,
     warnings: Sequence[str] = (),
+    relatives: Relatives | None = None,
     seed: int = 0,
 ) -> Report:
     """Measure every split and write the whole report.
@@ -108,6 +112,8 @@ def write_report(
         Anything about the data.
     warnings
         Sentences to be seen first.
+    relatives
+        Nearest training sequences of the split that the report is about.
     seed
         Of the bootstrap.
 
@@ -119,6 +125,9 @@ def write_report(
     target.mkdir(parents=True, exist_ok=True)
     main = _main_split(splits)
     metrics = _measure(task, splits, main, baseline_notes, seed)
+    if relatives is not None:
+        metrics["leakage"] = _measure_subsets(task, splits[main], relatives, metrics, seed)
+        warnings = [*warnings, *filter(None, [metrics["leakage"]["warning"]])]
     files = ["metrics.json"]
     for name, split in splits.items():
         files.append(f"predictions_{name}.csv")
@@ -126,6 +135,8 @@ def write_report(
         write_predictions(target / files[-1], split.table, columns)
     chosen = splits[main]
     figures = make_plots(task, chosen.targets, chosen.outputs, read_history(history), chosen.baselines)
+    identities = identity_histogram(relatives) if relatives is not None else None
+    figures |= {"identity": identities} if identities is not None else {}
     images = {name: png_of(figure) for name, figure in figures.items()}
     for name, image in images.items():
         files.append(f"{name}.png")
@@ -174,6 +185,15 @@ def _measure(
         "notes": {**notes, "baselines": list(baseline_notes)},
         "intervals": Method(0.95, SAMPLES, seed).sentence(),
     }
+
+
+def _measure_subsets(
+    task: Task, split: EvaluatedSplit, relatives: Relatives, metrics: Mapping[str, Any], seed: int
+) -> dict[str, Any]:
+    def score_rows(rows: NDArray[np.int64]) -> dict[str, Any]:
+        return measure(task, split.targets.take(rows), split.outputs.take(rows), seed=seed)[0]
+
+    return score_relatives(relatives, metrics[metrics["main_split"]], metrics["main_metric"], score_rows)
 
 
 def _counts(task: Task, split: EvaluatedSplit) -> dict[str, int]:

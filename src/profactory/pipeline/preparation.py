@@ -54,6 +54,11 @@ class Job:
         return self.division.splits
 
     @property
+    def splits_hash(self) -> str:
+        """SHA-256 of the split of every row."""
+        return sha256_bytes("\n".join(self.splits.tolist()).encode())
+
+    @property
     def truncated(self) -> int:
         """Number of sequences longer than what the model reads."""
         return int((self.dataset.lengths > self.choices.max_length).sum())
@@ -86,7 +91,7 @@ class Job:
             "splits": count_splits(self.splits),
             "split_note": self.division.note,
             "split_details": self.division.details,
-            "splits_sha256": sha256_bytes("\n".join(self.splits.tolist()).encode()),
+            "splits_sha256": self.splits_hash,
             "truncated": self.truncated,
         }
 

@@ -9,9 +9,11 @@ import numpy as np
 from accelerate import PartialState
 
 from profactory import __version__
+from profactory.data.leakage import Leakage
 from profactory.evaluation.baselines import Baselines, fit_baselines
 from profactory.evaluation.report import EvaluatedSplit, write_report
 from profactory.pipeline.fitting import Trained
+from profactory.pipeline.leakage import relatives
 from profactory.pipeline.preparation import Job
 from profactory.runs import Run
 from profactory.tasks import Task, TaskKind, Values
@@ -21,7 +23,7 @@ log = logging.getLogger("profactory")
 THRESHOLDS = np.arange(0.05, 0.96, 0.05)
 
 
-def report_run(job: Job, trained: Trained, run: Run) -> None:
+def report_run(job: Job, trained: Trained, run: Run, leakage: Leakage | None) -> None:
     """Save the model, measure it on validation and test rows, write the report."""
     names = [name for name in ("validation", "test") if len(job.rows(name))]
     outputs = {name: trained.outputs(name) for name in names}  # all processes take part
@@ -41,6 +43,7 @@ def report_run(job: Job, trained: Trained, run: Run) -> None:
         run_info=_run_info(job, trained, run),
         data_info=_data_info(job),
         warnings=_warnings(job, names),
+        relatives=relatives(job, leakage) if leakage else None,
         seed=job.config.seed,
     )
     main = report.metrics[report.metrics["main_split"]]
@@ -49,6 +52,8 @@ def report_run(job: Job, trained: Trained, run: Run) -> None:
     run.set_status("finished", metrics=numbers, eta_seconds=None)
     if report.metrics["comparison"]:
         log.info("%s", report.metrics["comparison"]["sentence"])
+    if leakage and report.metrics["leakage"]["warning"]:
+        log.warning("%s", report.metrics["leakage"]["warning"])
 
 
 def settle_threshold(task: Task, targets: Values, outputs: Values) -> Task:

@@ -16,6 +16,7 @@ from profactory.errors import CheckpointError, ProFactoryError, StoppedError
 from profactory.files import atomic_write_json, read_json
 from profactory.models.protein_model import ProteinModel
 from profactory.pipeline.fitting import fit_model
+from profactory.pipeline.leakage import examine_leakage
 from profactory.pipeline.preparation import Job, prepare_job
 from profactory.pipeline.reporting import report_run
 from profactory.runs import Run, new_run_path
@@ -94,6 +95,7 @@ def _carry_out(job: Job, run: Run, *, resume: bool) -> Run:
     torch.set_num_threads(job.choices.threads)
     with _held(run):
         _announce(job, run)
+        leakage = examine_leakage(job, run) if PartialState().is_main_process else None
         model = ProteinModel.build(
             job.spec,
             job.task,
@@ -110,7 +112,7 @@ def _carry_out(job: Job, run: Run, *, resume: bool) -> Run:
             seed=job.config.seed,
         )
         trained = fit_model(job, model, run, resume=resume)
-        report_run(job, trained, run)
+        report_run(job, trained, run, leakage)
     PartialState().wait_for_everyone()  # the report is there for whoever looks next, in any process
     return run
 

