@@ -64,3 +64,11 @@ def as_nobody(path: str, results: Queue[str]) -> None:
             results.put("written")
         except RunError as error:
             results.put(str(error))
+
+
+def start_the_same_job(path: str, start: Barrier, results: Queue[tuple[int, bool]]) -> None:
+    from profactory import jobs
+
+    start.wait(60)
+    job = jobs.start("train", ["work", f"--out={path}"], run=path)
+    results.put((job.worker.pid if job.worker else 0, job.attached))

@@ -195,8 +195,6 @@ def test_a_lock_of_another_machine_counts_as_held(run: Run) -> None:
     _write_lock(run, pid=1, started="x", host="elsewhere", since="2026-01-01")
     with pytest.raises(RunLockedError, match=r"machine elsewhere[\s\S]*lock\.json"), run.lock():
         pass
-    with pytest.raises(RunError, match="stop it there"):
-        run.stop()
 
 
 @pytest.mark.parametrize(
@@ -206,17 +204,6 @@ def test_a_lock_file_without_sense_locks_nothing(run: Run, content: str) -> None
     (run.path / "lock.json").write_text(content)
     with run.lock():
         assert run.owner() is not None
-
-
-def test_stop_signals_the_owner_only(run: Run) -> None:
-    assert run.stop() is False
-    child = _sleeper()
-    _write_lock(run, pid=child.pid, started="not its start time", host=platform.node())
-    assert run.stop() is False
-    _write_lock(run, pid=child.pid, started=start_of(child.pid), host=platform.node())
-    assert run.stop() is True
-    assert child.wait(timeout=10) == -signal.SIGTERM
-    assert run.stop() is False
 
 
 def test_a_signal_by_process_id_alone_works_where_there_are_no_process_descriptors(

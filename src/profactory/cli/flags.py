@@ -41,6 +41,7 @@ def _group(configuration: type[Configuration], title: str) -> Group:
 #: For every command that prints a result.
 Json = Annotated[bool, Parameter(name="--json", negative=(), show_default=False, group=OUTPUT)]
 Overwrite = Annotated[bool, Parameter(negative=(), show_default=False, group=OUTPUT)]
+Detach = Annotated[bool, Parameter(negative=(), show_default=False, group=OUTPUT)]
 
 _MACHINE = Parameter(group=_group(TrainConfig, "Machine"))
 Device = Annotated[str, _MACHINE]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from profactory.cli.terminal import table
+from profactory.runs.comparison import Comparison
 
 
 def metric_table(metrics: Mapping[str, Any]) -> str:
@@ -29,6 +30,25 @@ def metric_table(metrics: Mapping[str, Any]) -> str:
             row[baseline] = _value(values.get(name)) if isinstance(values, Mapping) else None
         rows.append(row)
     return table(rows)
+
+
+def comparison_table(compared: Comparison) -> str:
+    """Lay out runs beside each other: one column per run, settings that differ, then metrics."""
+    rows = [
+        {"": name, **dict(zip(compared.runs, map(_text, row), strict=True))}
+        for name, row in compared.settings.items()
+    ]
+    rows.append({"": "measured on", **dict(zip(compared.runs, compared.splits, strict=True))})
+    for name, entries in compared.metrics.items():
+        shown = [f"{_value(entry):.3f} ({_interval(entry)})" if entry else "" for entry in entries]
+        rows.append({"": name, **dict(zip(compared.runs, shown, strict=True))})
+    return table(rows)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _is_measured(entry: Any) -> bool:

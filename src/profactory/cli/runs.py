@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json as json_module
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -11,10 +11,15 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from profactory import jobs
 from profactory.cli import terminal
 from profactory.cli.flags import Json
 from profactory.errors import RunError
-from profactory.runs import ACTIVE_STATES, Run, RunSummary, list_runs
+from profactory.runs import RUNS_FOLDER, Run, RunSummary, list_runs
+from profactory.runs.comparison import compare as compare_runs
+from profactory.runs.comparison import metrics_of
+
+log = logging.getLogger("profactory")
 
 runs = App(
     name="runs",
@@ -26,7 +31,7 @@ _POLL_SECONDS = 0.5
 
 
 @runs.command(name="list")
-def list_(folder: Path = Path("runs"), /, *, json: Json = False) -> None:
+def list_(folder: Path = Path(RUNS_FOLDER), /, *, json: Json = False) -> None:
     """List the runs in a folder, newest first.
 
     Example: profactory runs list
@@ -39,13 +44,14 @@ def list_(folder: Path = Path("runs"), /, *, json: Json = False) -> None:
     json
         Print the list as JSON.
     """
-    found = list_runs(folder)
+    rows = _rows(folder)
     if json:
-        terminal.say_json([run.to_dict() for run in found])
-    elif not found:
+        terminal.say_json(rows)
+    elif not rows:
         terminal.say(f"No runs in {folder}.", "profactory train DATA makes one.")
     else:
-        terminal.say(terminal.table([_row(run) for run in found]))
+        reasons = [f"{row['name']}: {row['reason']}" for row in rows if row["reason"]]
+        terminal.say(terminal.table([_shown(row) for row in rows]), *([""] if reasons else []), *reasons)
 
 
 @runs.command
@@ -62,11 +68,14 @@ def show(run: Path, /, *, json: Json = False) -> None:
         Print everything as JSON.
     """
     opened = Run.open(run)
-    status, config, metrics = opened.status(), opened.config(), _metrics(opened)
+    status, config, metrics = opened.status(), opened.config(), metrics_of(opened)
+    job, state = jobs.find(opened.path), jobs.state(opened.path)
     if json:
-        terminal.say_json({"path": str(opened.path), "status": status, "config": config, "metrics": metrics})
+        about = {"path": str(opened.path), "status": status, "config": config, "metrics": metrics}
+        terminal.say_json({**about, "job": job.to_dict() if job else None})
         return
-    terminal.say(terminal.facts({"run": opened.path, **_readable(status)}), "")
+    ended = {"state": state.name, "reason": state.reason} if status["state"] == "died" else {}
+    terminal.say(terminal.facts({"run": opened.path, **_readable(status), **ended}), "")
     terminal.say(
         "config", terminal.facts({f"  {name}": _readable_value(value) for name, value in config.items()})
     )
@@ -100,16 +109,22 @@ def logs(
     json
         Print the events (one JSON object per line) instead of the log.
     """
-    opened = Run.open(run)
-    source = opened.path / ("events.jsonl" if json else "log.txt")
+    source = _source(run, "events.jsonl" if json else "log.txt")
     last = _LINES if follow and lines is None else lines
-    for line in _tail(opened, source, last, follow):
+    for line in _tail(run, source, last, follow):
         sys.stdout.write(line if json else terminal.safe(line.rstrip("\n")) + "\n")
         sys.stdout.flush()
 
 
 @runs.command
-def stop(run: Path, /, *, wait: float = 60.0, json: Json = False) -> None:
+def stop(
+    run: Path,
+    /,
+    *,
+    now: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    wait: float = 60.0,
+    json: Json = False,
+) -> None:
     """Ask a running run to write a checkpoint and end; profactory resume goes on with it.
 
     Example: profactory runs stop runs/proteins-mini-lora
@@ -118,29 +133,31 @@ def stop(run: Path, /, *, wait: float = 60.0, json: Json = False) -> None:
     ----------
     run
         The run directory.
+    now
+        End it at once, without a checkpoint; the last one remains.
     wait
         Seconds to wait for its end.
     json
         Print the result as JSON.
     """
-    opened = Run.open(run)
-    was_running = opened.stop()
+    job = jobs.find(run)
+    was_running = job is not None and jobs.stop(job, now=now)
     deadline = time.monotonic() + wait
-    while was_running and opened.owner() is not None and time.monotonic() < deadline:
+    while was_running and job is not None and job.is_running:
+        if time.monotonic() > deadline:
+            raise RunError(
+                f"The run {run.name} has not ended after {wait:g} s.",
+                expected="an end after the step and its checkpoint",
+                fix="wait, and look with profactory runs show; or end it at once with --now",
+            )
         time.sleep(_POLL_SECONDS / 5)
-    if was_running and opened.owner() is not None:
-        raise RunError(
-            f"The run {opened.path.name} has not ended after {wait:g} s.",
-            expected="an end after the step and its checkpoint",
-            fix="wait, and look with profactory runs show; it was asked to stop",
-        )
-    state = opened.status()["state"]
+    state = jobs.state(run).name
     if json:
-        terminal.say_json({"path": str(opened.path), "was_running": was_running, "state": state})
+        terminal.say_json({"path": str(run.absolute()), "was_running": was_running, "state": state})
     elif was_running:
-        terminal.say(f"{opened.path.name}: {state}; go on with profactory resume {run}")
+        terminal.say(f"{run.name}: {state}; go on with profactory resume {run}")
     else:
-        terminal.say(f"{opened.path.name} is not running ({state})")
+        terminal.say(f"{run.name} is not running ({state})")
 
 
 @runs.command
@@ -162,12 +179,13 @@ def delete(
     if not yes and not _confirmed(opened.path):
         raise RunError(f"{opened.path} was not deleted.", fix="add --yes, or answer y")
     opened.delete()
+    jobs.forget(opened.path)
     terminal.say(f"deleted {opened.path}")
 
 
 @runs.command
 def compare(*paths: Path, json: Json = False) -> None:
-    """Put runs beside each other: what they were and what they measured.
+    """Put runs beside each other: the settings in which they differ and what they measured.
 
     Example: profactory runs compare runs/proteins-mini-freeze runs/proteins-mini-lora
 
@@ -178,42 +196,43 @@ def compare(*paths: Path, json: Json = False) -> None:
     json
         Print the table as JSON.
     """
-    found = [run for path in paths or (Path("runs"),) for run in list_runs(path)]
-    rows = [{**_row(run), **_test_values(run)} for run in found]
-    names = list(dict.fromkeys(name for row in rows for name in row if name not in ("created", "path")))
+    from profactory.cli.results import comparison_table
+
+    listed = [run for path in paths or (Path(RUNS_FOLDER),) for run in list_runs(path)]
+    for run in listed:
+        if run.state == "damaged":
+            log.warning("%s is damaged and left out.", run.path)
+    compared = compare_runs([Run(run.path) for run in listed if run.state != "damaged"])
     if json:
-        terminal.say_json(rows)
-    elif not rows:
-        terminal.say("no runs to compare")
+        terminal.say_json(compared.by_run())
     else:
-        terminal.say(terminal.table(rows, names))
+        terminal.say(comparison_table(compared) if compared.runs else "no runs to compare")
 
 
-def _row(run: RunSummary) -> dict[str, Any]:
-    row = {"run": run.name, "state": run.state, "created": run.created[:16].replace("T", " ")}
-    return {**row, "task": run.task, "model": run.model, "method": run.method}
+runs.command("profactory.cli.train:resume", name="resume")
 
 
-def _test_values(run: RunSummary) -> dict[str, float]:
-    if run.state == "damaged":
-        return {}
-    measured = _metrics(Run(run.path)).get("test") or {}
-    return {
-        name: entry["value"]
-        for name, entry in measured.items()
-        if isinstance(entry, dict) and isinstance(entry.get("value"), int | float)
-    }
+def _rows(folder: Path) -> list[dict[str, Any]]:
+    """Return the runs of a folder, and the jobs that did not come to make one."""
+    found = list_runs(folder)
+    rows = [{"name": run.name, **run.to_dict(), **_how_it_stands(run)} for run in found]
+    made = {run.path for run in found}
+    for job in jobs.list_jobs(folder):
+        if job.verb in jobs.RUN_VERBS and job.run not in made:
+            summary = RunSummary(job.run, job.state().name, job.started, job.started)
+            rows.append({**summary.to_dict(), "reason": job.state().reason})
+    return rows
 
 
-def _metrics(run: Run) -> dict[str, Any]:
-    path = run.report_dir / "metrics.json"
-    if not path.is_file():
-        return {}
-    try:
-        found = json_module.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunError(f"{path} is damaged: {error}", fix=f"profactory evaluate {run.path} DATA") from error
-    return found if isinstance(found, dict) else {}
+def _how_it_stands(run: RunSummary) -> dict[str, str]:
+    """Say what became of a run whose process is gone."""
+    state = jobs.state(run.path) if run.state == "died" else None
+    return {"state": state.name if state else run.state, "reason": state.reason if state else ""}
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    shown = {"run": row["name"], "state": row["state"], "created": row["created"][:16].replace("T", " ")}
+    return {**shown, "task": row["task"], "model": row["model"], "method": row["method"]}
 
 
 def _readable(status: dict[str, Any]) -> dict[str, str]:
@@ -237,7 +256,15 @@ def _confirmed(path: Path) -> bool:
     return input(f"Delete {path} with its checkpoints and its model? [y/N] ").strip().lower() in ("y", "yes")
 
 
-def _tail(run: Run, source: Path, last: int | None, follow: bool) -> Iterator[str]:
+def _source(run: Path, name: str) -> Path:
+    """Return the file to print: of the run, or what its job said before there was a run."""
+    job = jobs.find(run)
+    if job is not None and not (run / "status.json").is_file():
+        return job.log
+    return Run.open(run).path / name
+
+
+def _tail(run: Path, source: Path, last: int | None, follow: bool) -> Iterator[str]:
     """Yield the last lines of a file, then (if asked) those that come until the run is over."""
     if not source.exists() and not follow:
         return
@@ -248,7 +275,7 @@ def _tail(run: Run, source: Path, last: int | None, follow: bool) -> Iterator[st
             position = file.tell()
         yield from lines if last is None else lines[max(0, len(lines) - last) :]
     while follow:
-        over = run.status()["state"] not in (*ACTIVE_STATES, "created")  # looked at before the last read
+        over = jobs.state(run).is_over  # looked at before the last read
         if source.exists():
             with source.open(encoding="utf-8", errors="replace", newline="\n") as file:
                 file.seek(position)

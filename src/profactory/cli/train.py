@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from profactory.cli import terminal
-from profactory.cli.flags import OUTPUT, Json, Overwrite, UsageError, with_settings
+from profactory.cli.flags import OUTPUT, Detach, Json, Overwrite, UsageError, with_settings
+from profactory.runs import RUNS_FOLDER, Run, new_run_path
 
 if TYPE_CHECKING:
     from profactory.api import TrainedRun
+    from profactory.config import TrainConfig
 
 
 @with_settings()
@@ -22,9 +24,10 @@ def train(  # noqa: D417 - the settings describe themselves
     out: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
     overwrite: Overwrite = False,
     config: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
+    detach: Detach = False,
     json: Json = False,
     **settings: Any,
-) -> None:
+) -> int:
     """Train a model on a table of sequences and measure it.
 
     Only DATA is needed: the task, the split, the method, the batch and the
@@ -33,6 +36,7 @@ def train(  # noqa: D417 - the settings describe themselves
     Example: profactory train proteins.csv
              profactory train proteins.csv --label-column solubility --method lora
              profactory train --config runs/proteins-mini-freeze/config.yaml --seed 1
+             profactory train proteins.csv --detach
 
     Parameters
     ----------
@@ -45,6 +49,8 @@ def train(  # noqa: D417 - the settings describe themselves
         Replace the run at --out.
     config
         YAML file with any of the settings below, such as config.yaml of a run; what is typed wins over it.
+    detach
+        Work in a process that goes on when this terminal is closed; see profactory runs.
     json
         Print the result as JSON.
     """
@@ -57,10 +63,13 @@ def train(  # noqa: D417 - the settings describe themselves
         raise UsageError("DATA is missing.", fix="see profactory train --help")
     chosen = TrainConfig.build({**values, **settings})
     given = {name: getattr(chosen, name) for name in chosen.model_fields_set}
+    if detach:
+        return _detached(source, chosen, given, out, overwrite, json)
     show(api.train(source, out=out, overwrite=overwrite, **given), json)
+    return 0
 
 
-def resume(run: Path, /, *, json: Json = False) -> None:
+def resume(run: Path, /, *, detach: Detach = False, json: Json = False) -> int:
     """Go on with a run that was stopped or killed, from its last checkpoint; the result is the same.
 
     Example: profactory resume runs/proteins-mini-lora
@@ -69,12 +78,33 @@ def resume(run: Path, /, *, json: Json = False) -> None:
     ----------
     run
         The run directory.
+    detach
+        Work in a process that goes on when this terminal is closed; see profactory runs.
     json
         Print the result as JSON.
     """
+    if detach:
+        from profactory.cli.detached import start
+
+        Run.open(run)
+        return start("resume", [str(run)], run, as_json=json)
     from profactory import api
 
     show(api.resume(run), json)
+    return 0
+
+
+def _detached(
+    data: str, config: TrainConfig, given: dict[str, Any], out: Path | None, overwrite: bool, as_json: bool
+) -> int:
+    """Start a training that goes on without this terminal."""
+    from profactory import jobs
+    from profactory.cli.detached import start
+
+    method = "" if config.method == "auto" else config.method
+    run = out or new_run_path(RUNS_FOLDER, data, config.model, method)
+    arguments = [data, *jobs.as_flags({"out": run, "overwrite": overwrite, **given})]
+    return start("train", arguments, run, as_json=as_json)
 
 
 def show(run: TrainedRun, as_json: bool) -> None:

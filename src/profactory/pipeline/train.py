@@ -19,12 +19,10 @@ from profactory.pipeline.fitting import fit_model
 from profactory.pipeline.leakage import examine_leakage
 from profactory.pipeline.preparation import Job, prepare_job
 from profactory.pipeline.reporting import report_run
-from profactory.runs import Run, new_run_path
+from profactory.runs import RUNS_FOLDER, Run, new_run_path
 from profactory.training.distributed import agreed, join_processes
 
 log = logging.getLogger("profactory")
-
-RUNS_FOLDER = "runs"
 
 
 def start(source: str, config: TrainConfig, *, out: str | Path | None = None, overwrite: bool = False) -> Run:

@@ -12,6 +12,9 @@ from profactory.errors import NotARunError, RunError
 from profactory.runs.layout import absolute, explained
 from profactory.runs.run import Run
 
+#: Where runs are made unless told otherwise, in the present folder.
+RUNS_FOLDER = "runs"
+
 
 @dataclass(frozen=True)
 class RunSummary:
@@ -40,7 +43,7 @@ class RunSummary:
         return {"name": self.name, **asdict(self), "path": str(self.path)}
 
 
-def list_runs(root: str | Path = "runs") -> list[RunSummary]:
+def list_runs(root: str | Path = RUNS_FOLDER) -> list[RunSummary]:
     """The runs in a folder (or the one run that the folder is), newest first.
 
     Raises

@@ -34,13 +34,15 @@ class RunLock:
 
     def owner(self) -> Owner | None:
         """Return the living process that holds the lock, if any."""
-        try:
-            owner = Owner.from_record(read_json(self.record)) if self.record.is_file() else None
-        except (OSError, ValueError):
-            return (
-                None  # an unreadable record was left by a crash of the whole machine: nobody holds the lock
-            )
+        owner = self.last_owner()
         return owner if owner is not None and owner.is_alive else None
+
+    def last_owner(self) -> Owner | None:
+        """Return the process that holds the lock, or that died holding it."""
+        try:
+            return Owner.from_record(read_json(self.record)) if self.record.is_file() else None
+        except (OSError, ValueError):
+            return None  # left unreadable by a crash of the whole machine: nobody holds the lock
 
     def acquire(self) -> None:
         """Take the lock, or one more level of it; RunLockedError if another process has it."""

@@ -11,7 +11,7 @@ import os
 import platform
 import signal as signals
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class Owner:
     pid: int
     started: str
     host: str
-    since: str = ""
+    since: str = field(default="", compare=False)
 
     @classmethod
     def current(cls, since: str = "") -> Owner:

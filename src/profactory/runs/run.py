@@ -20,7 +20,6 @@ import json
 import logging
 import os
 import shutil
-import signal as signals
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -230,6 +229,10 @@ class Run:
         """Return the living process that holds the lock, if any."""
         return self._lock.owner()
 
+    def last_owner(self) -> Owner | None:
+        """Return the process that holds the lock, or that died holding it."""
+        return self._lock.last_owner()
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[Run]:
         """Hold the run for this process; may be nested on the same object.
@@ -248,17 +251,6 @@ class Run:
             yield self
         finally:
             self._lock.release()
-
-    def stop(self) -> bool:
-        """Ask the process that holds the lock to write a checkpoint and end; False if there is none."""
-        owner = self.owner()
-        if owner is not None and not owner.is_local:
-            raise RunError(
-                f"The run {self.path.name} is at work on the machine {owner.host} (process {owner.pid}).",
-                expected="a run of this machine",
-                fix=f"stop it there: profactory runs stop {self.path}",
-            )
-        return owner is not None and owner.send(signals.SIGTERM)
 
     def emit(self, event: str, **fields: Any) -> None:
         """Append one event to ``events.jsonl``: an object with ``time``, ``event`` and the fields.

@@ -165,15 +165,47 @@ def test_delete_asks_first(
 
 def test_compare(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     second = Run.create(run.path.parent / "second", {"data": "toy.csv", "model": "esm2-8m"})
+    atomic_write_json(second.path / "data.json", {"choices": {"method": "lora", "reasons": {"method": "x"}}})
     broken = run.path.parent / "broken"
     broken.mkdir()
     (broken / "status.json").write_text("{")
     assert main(["runs", "compare", str(run.path.parent), "--json"]) == 0
-    rows = {row["run"]: row for row in json.loads(capsys.readouterr().out)}
-    assert rows["first"]["spearman"] == 0.5
-    assert rows["second"]["model"] == "esm2-8m"
-    assert rows["broken"]["state"] == "damaged"
+    out, err = capsys.readouterr()
+    assert "broken is damaged and left out" in err
+    rows = {row["run"]: row for row in json.loads(out)}
+    differing = {"model": "mini", "epochs": 3, "method": "auto"}
+    assert rows["first"] == {
+        "run": "first",
+        "split": "test",
+        "settings": differing,
+        "metrics": {"spearman": {"value": 0.5, "low": 0.25, "high": 0.75}},
+    }
+    assert rows["second"]["settings"] == {"model": "esm2-8m", "epochs": None, "method": "lora"}
+    assert rows["second"]["metrics"] == {}
     assert main(["runs", "compare", str(run.path), str(second.path)]) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert said[0].split()[-1] == "spearman"
-    assert len(said) == 4
+    said = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert said[0] == ["first", "second"]
+    assert ["model", "mini", "esm2-8m"] in said
+    assert ["spearman", "0.500", "(0.250", "-", "0.750)"] in said
+
+
+def test_list_names_what_became_of_a_dead_run_and_of_a_job_without_one(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.set_status("training")
+    place = run.path.parent / ".jobs"
+    worker = {"pid": 1, "started": "boot:1", "host": platform.node()}
+    for name, code in (("first", -9), ("refused", 1)):
+        job = {"verb": "train", "arguments": ["x.csv"], "run": str(run.path.parent / name), "worker": worker}
+        atomic_write_json(place / name / "job.json", job)
+        atomic_write_json(place / name / "end.json", {"worker": worker, "exit_code": code, "memory_kills": 1})
+    (place / "refused" / "log.txt").write_text("Error: There is no file x.csv.\n")
+    assert main(["runs", "list", str(run.path.parent)]) == 0
+    said = capsys.readouterr().out
+    assert "out of memory" in said
+    assert "first: ended by the system, which had no memory left" in said
+    assert "refused: There is no file x.csv." in said
+    assert main(["runs", "show", str(run.path)]) == 0
+    assert "ended by the system" in capsys.readouterr().out
+    assert main(["runs", "logs", str(place.parent / "refused")]) == 0
+    assert "no file x.csv" in capsys.readouterr().out
