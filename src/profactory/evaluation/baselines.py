@@ -62,11 +62,15 @@ class Baselines:
         dict
             ``majority`` and, if it could be fitted, ``composition``.
         """
-        rows = int(like.lengths.sum())
-        found = {"majority": np.tile(self.prior, (rows, 1))}
+        found = {"majority": self.constant(like)}
         if self.linear is not None:
-            found["composition"] = self.linear(sequences, like.lengths)
-        return {name: Values(np.asarray(out, np.float32), like.offsets) for name, out in found.items()}
+            scores = np.asarray(self.linear(sequences, like.lengths), np.float32)
+            found["composition"] = Values(scores, like.offsets)
+        return found
+
+    def constant(self, like: Values) -> Values:
+        """Return the frequencies (means) of the training labels for every row of `like`."""
+        return Values(np.tile(self.prior, (int(like.lengths.sum()), 1)).astype(np.float32), like.offsets)
 
 
 def fit_baselines(

@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from profactory.evaluation.diagnosis import HEALTHY, Diagnosis
 from profactory.evaluation.formats import MISSING, interval, number
 from profactory.evaluation.names import label_of
 from profactory.evaluation.relatives import subset_rows
@@ -65,6 +66,7 @@ def render_page(
     run_info: Mapping[str, Any],
     data_info: Mapping[str, Any],
     warnings: Sequence[str],
+    diagnosis: Diagnosis | None = None,
 ) -> str:
     """Return the page.
 
@@ -78,6 +80,8 @@ def render_page(
         Names of the files beside the page.
     run_info, data_info, warnings
         As for :func:`~profactory.evaluation.report.write_report`.
+    diagnosis
+        How the training went, if there was one.
     """
     environment = Environment(
         loader=PackageLoader("profactory.evaluation"), autoescape=True, undefined=StrictUndefined,
@@ -97,6 +101,8 @@ def render_page(
         comparison=metrics["comparison"],
         tone=_OUTCOMES[metrics["comparison"]["outcome"]] if metrics["comparison"] else "open",
         warnings=list(warnings),
+        diagnosis=diagnosis,
+        healthy=HEALTHY,
         table=metric_rows(metrics),
         splits=_measured_splits(metrics),
         baselines=[(name, name.capitalize()) for name in metrics["baselines"]],

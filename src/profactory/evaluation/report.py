@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from profactory.evaluation.diagnosis import Diagnosis
 from profactory.evaluation.drawing import png_of
 from profactory.evaluation.history import read_history
 from profactory.evaluation.intervals import Interval, Method, with_intervals
@@ -23,6 +24,7 @@ from profactory.evaluation.predictions import write_predictions
 from profactory.evaluation.relatives import Relatives, identity_histogram, score_relatives
 from profactory.evaluation.verdict import Scored, compare
 from profactory.files import atomic_write_bytes, atomic_write_json, atomic_write_text
+from profactory.runs.layout import plain
 from profactory.tasks import Task, Values
 
 SAMPLES = 1000
@@ -65,11 +67,14 @@ class Report:
         The content of ``metrics.json``.
     files
         Names of the files in the folder.
+    diagnosis
+        How the training went, if there was one.
     """
 
     folder: Path
     metrics: dict[str, Any]
     files: tuple[str, ...]
+    diagnosis: Diagnosis | None = None
 
     @property
     def page(self) -> Path:
@@ -84,6 +89,7 @@ def write_report(
     splits: Mapping[str, EvaluatedSplit],
     baseline_notes: Sequence[str] = (),
     history: Iterable[Mapping[str, Any]] = (),
+    diagnose: Callable[[Mapping[str, Any]], Diagnosis] | None = None,
     run_info: Mapping[str, Any] | None = None,
     data_info: Mapping[str, Any] | None = None,
     warnings: Sequence[str] = (),
@@ -105,6 +111,9 @@ def write_report(
         How the baselines were fitted.
     history
         Evaluation events of the training; see :func:`~profactory.evaluation.history.read_history`.
+    diagnose
+        Given the content of ``metrics.json``, says how the training went; there is no ``diagnosis.json``
+        without it.
     run_info
         Anything about the run: ``title`` and ``subtitle`` head the page; a mapping becomes a
         section of its own, everything else a line of the section "Run".
@@ -141,10 +150,16 @@ def write_report(
     for name, image in images.items():
         files.append(f"{name}.png")
         atomic_write_bytes(target / files[-1], image)
-    page = render_page(metrics, images, [*files, "report.html"], run_info or {}, data_info or {}, warnings)
+    diagnosis = diagnose(metrics) if diagnose is not None else None
+    if diagnosis is not None:
+        files.append("diagnosis.json")
+        atomic_write_json(target / files[-1], plain(diagnosis.to_dict()))
+    page = render_page(
+        metrics, images, [*files, "report.html"], run_info or {}, data_info or {}, warnings, diagnosis
+    )
     atomic_write_text(target / "report.html", page)
     atomic_write_json(target / "metrics.json", metrics)
-    return Report(target, metrics, (*files, "report.html"))
+    return Report(target, metrics, (*files, "report.html"), diagnosis)
 
 
 def measure(task: Task, targets: Values, outputs: Values, *, seed: int = 0) -> tuple[dict[str, Any], Scores]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import Any
 
@@ -11,12 +12,14 @@ from accelerate import PartialState
 from profactory import __version__
 from profactory.data.leakage import Leakage
 from profactory.evaluation.baselines import Baselines, fit_baselines
+from profactory.evaluation.diagnosis import diagnose
 from profactory.evaluation.report import EvaluatedSplit, write_report
 from profactory.pipeline.fitting import Trained
 from profactory.pipeline.leakage import relatives
 from profactory.pipeline.preparation import Job
 from profactory.runs import Run
 from profactory.tasks import Task, TaskKind, Values
+from profactory.training.loss_model import loss_of_outputs
 
 log = logging.getLogger("profactory")
 
@@ -34,12 +37,21 @@ def report_run(job: Job, trained: Trained, run: Run, leakage: Leakage | None) ->
     trained.model.task = task
     trained.model.save(run.model_dir, provenance=_provenance(job))
     baselines = _fit_baselines(job, task)
+    splits = {name: _evaluated(job, name, outputs[name], baselines) for name in names}
+    events = list(run.events())
     report = write_report(
         run.report_dir,
         task=task,
-        splits={name: _evaluated(job, name, outputs[name], baselines) for name in names},
+        splits=splits,
         baseline_notes=baselines.notes,
-        history=list(run.events()),
+        history=events,
+        diagnose=functools.partial(
+            diagnose,
+            events,
+            reference_loss=_constant_loss(job, trained, baselines),
+            settings={**job.config.model_dump(mode="json"), **job.choices.to_dict()},
+            leakage=leakage.to_dict() if leakage else None,
+        ),
         run_info=_run_info(job, trained, run),
         data_info=_data_info(job),
         warnings=_warnings(job, names),
@@ -54,6 +66,10 @@ def report_run(job: Job, trained: Trained, run: Run, leakage: Leakage | None) ->
         log.info("%s", report.metrics["comparison"]["sentence"])
     if leakage and report.metrics["leakage"]["warning"]:
         log.warning("%s", report.metrics["leakage"]["warning"])
+    if report.diagnosis is not None:
+        log.log(
+            logging.WARNING if report.diagnosis.findings else logging.INFO, "%s", report.diagnosis.paragraph
+        )
 
 
 def settle_threshold(task: Task, targets: Values, outputs: Values) -> Task:
@@ -83,6 +99,13 @@ def _fit_baselines(job: Job, task: Task) -> Baselines:
         validation=(job.sequences("validation"), job.targets("validation")),
         seed=job.config.seed,
     )
+
+
+def _constant_loss(job: Job, trained: Trained, baselines: Baselines) -> float:
+    """Return the training loss of predicting the same for everything: what losses are compared with."""
+    targets = job.targets("train")
+    scale = None if job.task.is_classification else trained.model.output_scale.cpu().numpy()
+    return loss_of_outputs(job.task.kind, baselines.constant(targets), targets, scale)
 
 
 def _evaluated(job: Job, split: str, outputs: Values, baselines: Baselines) -> EvaluatedSplit:
