@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from profactory.config import TrainConfig, read_yaml
+from profactory.config.methods import METHODS, MethodName, implied_method
 from profactory.errors import ConfigError
 
 
@@ -23,6 +25,9 @@ def test_every_problem_is_named_at_once_with_the_nearest_name() -> None:
         ({"limit": 8, "sample": 0.5}, "give one"),
         ({"warmup_steps": 8, "warmup_ratio": 0.5}, "give one"),
         ({"method": "freeze", "lora_target_modules": ["query"]}, "no meaning"),
+        ({"method": "ia3", "lora_rank": 4}, "it belongs to lora, dora, adalora"),
+        ({"method": "freeze", "unfreeze_layers": 2}, "it belongs to last-layers"),
+        ({"lora_rank": 4, "unfreeze_layers": 2}, "no method has"),
         ({"split_ratios": (0.8, 0.1, 0.2)}, "add up to 1"),
         ({"split_ratios": (1.0, 0.0, 0.0)}, "leave rows"),
         ({"precision": "fp16", "device": "cpu"}, "needs a GPU"),
@@ -53,3 +58,18 @@ def test_every_field_has_help_and_a_group() -> None:
     for name, field in TrainConfig.model_fields.items():
         assert field.description, name
         assert TrainConfig.group_of(name) in {"Data", "Model", "Training", "Machine"}
+
+
+def test_each_method_is_a_choice_with_its_options_among_the_settings() -> None:
+    assert {"auto", *METHODS} == set(get_args(MethodName))
+    for name, method in METHODS.items():
+        assert set(method.options) <= TrainConfig.model_fields.keys(), name
+        given = {option: TrainConfig.model_fields[option].default for option in method.options}
+        TrainConfig.build({"method": name, **given})
+
+
+def test_options_tell_which_method_is_meant() -> None:
+    assert implied_method(["lora_rank", "epochs"]) == "lora"
+    assert implied_method(["unfreeze_layers"]) == "last-layers"
+    assert implied_method(["epochs"]) is None
+    TrainConfig.build({"lora_target_modules": None, "method": "freeze"})  # nothing was given

@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from profactory.config.methods import MethodName, misplaced
 from profactory.config.settings import Settings
 
-Method = Literal["auto", "freeze", "full", "lora"]
 Pooling = Literal["mean", "attention", "light-attention", "cls", "max"]
 
 
@@ -23,8 +23,8 @@ class ModelSettings(Settings):
     """Commit or tag of a Hub model; the catalogue's if not given."""
     trust_remote_code: bool = False
     """Run Python code that the model's author put into the repository."""
-    method: Method = "auto"
-    """freeze trains a head on fixed embeddings, lora small adapters, full every weight."""
+    method: MethodName = "auto"
+    """What is trained: freeze only a head, lora and its kin small adapters as well, full every weight."""
     pooling: Pooling | None = None
     """How residues become one vector; mean if not given. Residue tasks have none."""
     max_length: int | None = Field(None, gt=0)
@@ -33,17 +33,17 @@ class ModelSettings(Settings):
     """Width of the head's hidden layer; 0 for a linear head; the backbone's width if not given."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Dropout in the head."""
+    unfreeze_layers: int = Field(2, gt=0)
+    """Layers that the method last-layers trains, counted from the end."""
     lora_rank: int = Field(8, gt=0)
-    """Rank of the LoRA matrices."""
+    """Rank of the LoRA matrices (lora, dora; adalora: on average, at the end)."""
     lora_alpha: int = Field(16, gt=0)
     """Scale of the LoRA update, divided by the rank."""
     lora_dropout: float = Field(0.05, ge=0, lt=1)
     """Dropout in front of the LoRA matrices."""
     lora_target_modules: list[str] | None = None
-    """Names of the layers to adapt; the family's attention projections if not given."""
+    """Names of the layers that an adapter changes; the family's usual ones if not given."""
 
     def contradictions(self) -> list[str]:
         """Return what cannot be meant together."""
-        if self.lora_target_modules and self.method not in ("auto", "lora"):
-            return [f"lora_target_modules has no meaning with method {self.method}"]
-        return []
+        return misplaced(self.method, self.given)

@@ -20,6 +20,12 @@ class Settings(BaseModel):
 
     group: ClassVar[str] = ""
 
+    @property
+    def given(self) -> list[str]:
+        """Names of the settings that the user gave a value."""
+        fields = type(self).model_fields
+        return [name for name in fields if name in self.model_fields_set and getattr(self, name) is not None]
+
     def contradictions(self) -> list[str]:
         """Return what cannot be meant together."""
         return []

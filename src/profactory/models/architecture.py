@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,43 @@ from torch import nn
 from profactory.errors import ConfigError, ModelLoadError
 from profactory.models.families import DEFAULT_MAX_LENGTH, FAMILIES, Family, check_model_type
 from profactory.models.zoo import ModelSpec
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The transformer blocks of a network, in order, and what is applied after them (a normalisation)."""
+
+    blocks: tuple[nn.Module, ...]
+    after: tuple[nn.Module, ...]
+
+
+def find_stack(network: nn.Module, n_layers: int) -> Stack:
+    """Find the blocks: the outermost list of modules that has one for each layer.
+
+    Raises
+    ------
+    ModelLoadError
+        If there is none, as in code that a repository brought along.
+    """
+    for parent in network.modules():
+        children = list(parent.children())
+        for place, child in enumerate(children):
+            if isinstance(child, nn.ModuleList) and len(child) == n_layers:
+                return Stack(tuple(child), tuple(children[place + 1 :]))
+    raise ModelLoadError(
+        f"{type(network).__name__} has no list of {n_layers} layers.",
+        fix="use --method freeze, full or lora",
+    )
+
+
+def check_trainable_layers(wanted: int, used: int) -> None:
+    """Refuse to train more layers than there are."""
+    if not 1 <= wanted <= used:
+        raise ConfigError(
+            f"{wanted} layers cannot be trained.",
+            expected=f"1 to {used}, the layers that take part in the output",
+            fix="see --unfreeze-layers",
+        )
 
 
 def read_model_type(config: dict[str, Any], spec: ModelSpec) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,10 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from profactory.config.methods import METHODS
 from profactory.errors import ConfigError
 from profactory.models.architecture import (
+    Stack,
     check_vocabulary,
     checked_layer,
+    find_stack,
     position_limit,
     read_model_type,
     usual_length,
@@ -26,6 +30,8 @@ from profactory.models.loading import check_runnable, load_network
 from profactory.models.tokenizing import Encoder, build_encoder, check_sequences
 from profactory.models.vocabulary import open_tokenizer, read_files
 from profactory.models.zoo import ModelSpec, read_config
+
+_OF_ADAPTER = re.compile("lora_|ia3_|ranknum")
 
 
 @dataclass(frozen=True)
@@ -172,7 +178,23 @@ class Backbone(nn.Module):
     @property
     def frozen(self) -> bool:
         """Whether nothing in the backbone is trained."""
-        return self.method == "freeze"
+        return METHODS[self.method].frozen
+
+    @property
+    def stack(self) -> Stack:
+        """The transformer blocks and what follows them."""
+        return find_stack(self.network, self.n_layers)
+
+    @property
+    def used_layers(self) -> int:
+        """Number of blocks that take part in the output."""
+        return self.layer if self.layer >= 0 else self.n_layers + 1 + self.layer
+
+    def beyond(self) -> list[nn.Module]:
+        """Return the modules behind the layer whose output is taken."""
+        if self.used_layers == self.n_layers:
+            return []
+        return [*self.stack.blocks[self.used_layers :], *self.stack.after]
 
     @property
     def device(self) -> torch.device:
@@ -258,7 +280,7 @@ class Backbone(nn.Module):
         Adapters and modules that take no part in hidden states do not count. The value is kept while the
         weights cannot change.
         """
-        if self._hash is None or self.method == "full":
+        if self._hash is None or METHODS[self.method].changes_weights:
             digest = hashlib.sha256()
             for name, tensor in sorted(self.base_weights(), key=lambda item: item[0]):
                 if set(self.family.unused) & set(name.split(".")):
@@ -276,7 +298,7 @@ class Backbone(nn.Module):
         """
         seen: set[int] = set()
         for name, tensor in self.network.state_dict(keep_vars=True).items():
-            if "lora_" in name or id(tensor) in seen:
+            if _OF_ADAPTER.search(name) or id(tensor) in seen:
                 continue
             seen.add(id(tensor))
             yield name.removeprefix("base_model.model.").replace(".base_layer.", "."), tensor

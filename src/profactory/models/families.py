@@ -75,8 +75,11 @@ class Family:
         the tokenizer's choice: SentencePiece may write its space mark as a token of its own.
     has_cls
         Whether the first token stands for the whole sequence.
-    lora_targets
-        Names of the layers that LoRA adapts unless the user says otherwise.
+    lora_targets, ia3_targets
+        Names of the layers that LoRA and its kin, and IA3, adapt unless the user says otherwise; see
+        :func:`profactory.models.adapters.matches`.
+    feed_forward
+        Names of the second layer of the feed-forward block: IA3 scales what goes into it.
     unused
         Modules whose parameters take no part in computing hidden states.
     fixed
@@ -100,6 +103,8 @@ class Family:
     after: int
     has_cls: bool
     lora_targets: tuple[str, ...]
+    ia3_targets: tuple[str, ...] = ()
+    feed_forward: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
     spelling: Spelling = Spelling()
@@ -114,6 +119,11 @@ class Family:
 
 
 _QKV = ("query", "key", "value")
+_BERT_LIKE: dict[str, Any] = {
+    "lora_targets": _QKV,
+    "ia3_targets": ("key", "value", "layer.*.output.dense"),
+    "feed_forward": ("layer.*.output.dense",),
+}
 _ESM: dict[str, Any] = {
     "model_type": "esm",
     "model_class": "EsmModel",
@@ -122,7 +132,7 @@ _ESM: dict[str, Any] = {
     "before": 1,
     "after": 1,
     "has_cls": True,
-    "lora_targets": _QKV,
+    **_BERT_LIKE,
     "unused": ("contact_head", "pooler"),
     "load_options": {"add_pooling_layer": False},
 }
@@ -134,6 +144,8 @@ _T5: dict[str, Any] = {
     "after": 1,
     "has_cls": False,
     "lora_targets": ("q", "k", "v"),
+    "ia3_targets": ("k", "v", "wo"),
+    "feed_forward": ("wo",),
 }
 _ROFORMER: dict[str, Any] = {
     "model_type": "roformer",
@@ -143,7 +155,7 @@ _ROFORMER: dict[str, Any] = {
     "before": 1,
     "after": 1,
     "has_cls": True,
-    "lora_targets": _QKV,
+    **_BERT_LIKE,
     "fixed": ("embed_positions",),
     "spelling": Spelling(replace=_UNKNOWN),
 }
@@ -171,6 +183,8 @@ _FAMILIES = (
         after=1,
         has_cls=True,
         lora_targets=("q_proj", "k_proj", "v_proj"),
+        ia3_targets=("k_proj", "v_proj", "down_proj"),
+        feed_forward=("down_proj",),
         spelling=Spelling(replace=_UNKNOWN),
     ),
     Family(
@@ -182,7 +196,7 @@ _FAMILIES = (
         before=1,
         after=1,
         has_cls=True,
-        lora_targets=_QKV,
+        **_BERT_LIKE,
         unused=("pooler",),
         spelling=Spelling(replace=_RARE, separator=" "),
         load_options={"add_pooling_layer": False},

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from profactory.config.methods import METHODS
 from profactory.errors import ConfigError, ModelLoadError
+from profactory.models.adapters import merge_adapter
 from profactory.models.backbone import Backbone
 from profactory.models.heads import Head
 from profactory.models.pooling import Pooling, choose_pooling, make_pooling, without_cls
-from profactory.models.tuning import ADAPTERS, apply_method
+from profactory.models.tuning import Tuning, apply_method
 from profactory.models.zoo import ModelSpec
 from profactory.tasks import Calibration, Task
 
@@ -23,17 +25,28 @@ Batch = tuple[Tensor, Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Design:
-    """Everything that decides the architecture around the backbone; saved with the model."""
+    """Everything that decides the architecture around the backbone; saved with the model.
+
+    Parameters
+    ----------
+    method, tuning
+        See :func:`profactory.models.tuning.apply_method`.
+    pooling
+        See :func:`profactory.models.pooling.choose_pooling`; None for residue tasks.
+    max_length
+        Residues read of each sequence; the backbone's usual length if None.
+    dropout, head_hidden
+        Of the head; its hidden layer is as wide as the backbone if None, and 0 means none.
+    layer
+        See :class:`profactory.models.backbone.Backbone`.
+    """
 
     method: str = "freeze"
-    pooling: str | None = "mean"
-    max_length: int = 0
+    tuning: Tuning = field(default_factory=Tuning)
+    pooling: str | None = None
+    max_length: int | None = None
     dropout: float = 0.1
-    head_hidden: int = 0
-    lora_rank: int = 8
-    lora_alpha: int = 16
-    lora_dropout: float = 0.1
-    target_modules: tuple[str, ...] | None = None
+    head_hidden: int | None = None
     layer: int = -1
 
     def to_dict(self) -> dict[str, Any]:
@@ -41,10 +54,12 @@ class Design:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Design:
+    def from_dict(cls, values: Mapping[str, Any]) -> Design:
         """Rebuild from :meth:`to_dict`."""
-        targets = fields["target_modules"]
-        return cls(**{**fields, "target_modules": None if targets is None else tuple(targets)})
+        names = {item.name for item in fields(cls)}
+        if missing := names ^ values.keys():
+            raise KeyError(", ".join(sorted(missing)))
+        return cls(**{**values, "tuning": Tuning.from_dict(values["tuning"])})
 
 
 class ProteinModel(nn.Module):
@@ -82,7 +97,7 @@ class ProteinModel(nn.Module):
         if design.pooling is not None:
             self.pooling = make_pooling(design.pooling, backbone.width)
         width = backbone.width if self.pooling is None else self.pooling.out_width
-        self.head = Head(width, task.n_outputs, design.head_hidden, design.dropout)
+        self.head = Head(width, task.n_outputs, design.head_hidden or 0, design.dropout)
         self.register_buffer("output_shift", torch.zeros(task.n_outputs))
         self.register_buffer("output_scale", torch.ones(task.n_outputs))
 
@@ -92,20 +107,11 @@ class ProteinModel(nn.Module):
         spec: ModelSpec,
         task: Task,
         *,
-        method: str = "freeze",
-        pooling: str | None = None,
-        max_length: int | None = None,
-        dropout: float = 0.1,
-        head_hidden: int | None = None,
-        lora_rank: int = 8,
-        lora_alpha: int = 16,
-        lora_dropout: float = 0.1,
-        target_modules: Sequence[str] | None = None,
-        layer: int = -1,
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
         attention: str = "auto",
         trust_remote_code: bool = False,
+        **design: Any,
     ) -> ProteinModel:
         """Load a backbone and put new parts around it.
 
@@ -115,18 +121,12 @@ class ProteinModel(nn.Module):
             From :func:`profactory.models.zoo.resolve`.
         task
             What to predict.
-        method, lora_rank, lora_alpha, lora_dropout, target_modules
-            See :func:`profactory.models.tuning.apply_method`.
-        pooling
-            See :func:`profactory.models.pooling.choose_pooling`.
-        max_length
-            Residues read of each sequence; the backbone's usual length if not given.
-        dropout, head_hidden
-            Of the head; its hidden layer is as wide as the backbone if not given, and 0 means none.
-        layer, dtype, attention, trust_remote_code
-            See :meth:`profactory.models.backbone.Backbone.load`.
         seed
             Of the new weights.
+        dtype, attention, trust_remote_code
+            See :meth:`profactory.models.backbone.Backbone.load`.
+        **design
+            Fields of :class:`Design`.
 
         Raises
         ------
@@ -135,25 +135,15 @@ class ProteinModel(nn.Module):
         ModelLoadError
             If the backbone cannot be loaded.
         """
-        pooling = choose_pooling(pooling, task, spec)
+        wanted = Design(**design)
+        wanted = replace(wanted, pooling=choose_pooling(wanted.pooling, task, spec))
         backbone = Backbone.load(
-            spec, dtype=dtype, attention=attention, trust_remote_code=trust_remote_code, layer=layer
+            spec, dtype=dtype, attention=attention, trust_remote_code=trust_remote_code, layer=wanted.layer
         )
-        length = backbone.max_length if max_length is None else max_length
+        length = backbone.max_length if wanted.max_length is None else wanted.max_length
         backbone.check_max_length(length)
-        design = Design(
-            method=method,
-            pooling=pooling,
-            max_length=length,
-            dropout=dropout,
-            head_hidden=backbone.width if head_hidden is None else head_hidden,
-            lora_rank=lora_rank,
-            lora_alpha=lora_alpha,
-            lora_dropout=lora_dropout,
-            target_modules=None if target_modules is None else tuple(target_modules),
-            layer=layer,
-        )
-        return cls.assemble(backbone, task, design, seed=seed)
+        hidden = backbone.width if wanted.head_hidden is None else wanted.head_hidden
+        return cls.assemble(backbone, task, replace(wanted, max_length=length, head_hidden=hidden), seed=seed)
 
     @classmethod
     def assemble(cls, backbone: Backbone, task: Task, design: Design, *, seed: int = 0) -> ProteinModel:
@@ -163,14 +153,7 @@ class ProteinModel(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = cls(backbone, task, design)
-            apply_method(
-                backbone,
-                design.method,
-                lora_rank=design.lora_rank,
-                lora_alpha=design.lora_alpha,
-                lora_dropout=design.lora_dropout,
-                target_modules=design.target_modules if design.method in ADAPTERS else None,
-            )
+            apply_method(backbone, design.method, design.tuning)
         return model
 
     @property
@@ -181,7 +164,7 @@ class ProteinModel(nn.Module):
     @property
     def max_length(self) -> int:
         """Residues read of each sequence."""
-        return self.design.max_length
+        return self.design.max_length or self.backbone.max_length
 
     def scale_outputs(self, shift: Tensor, scale: Tensor) -> None:
         """Let a regression head work in units of `scale` around `shift`, both ``(n_outputs,)``.
@@ -267,6 +250,21 @@ class ProteinModel(nn.Module):
         with torch.no_grad():
             for name, tensor in own.items():
                 tensor.copy_(state[name])
+
+    def merge(self) -> ProteinModel:
+        """Put the adapter into the weights, for models that have one; outputs stay as they are.
+
+        What is left is a plain network: it predicts faster, needs no PEFT, and is saved with its weights.
+
+        Returns
+        -------
+        ProteinModel
+            This model, changed in place.
+        """
+        if METHODS[self.method].adapter:
+            merge_adapter(self.backbone)
+            self.design = replace(self.design, method=self.backbone.method, tuning=Tuning())
+        return self
 
     def save(self, directory: str | Path, *, provenance: Mapping[str, Any] | None = None) -> Path:
         """Write the model; see :func:`profactory.models.saving.save_model`."""

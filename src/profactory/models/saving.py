@@ -19,17 +19,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import get_peft_model_state_dict, set_peft_model_state_dict
+from peft import set_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Tensor
 
+from profactory.config.methods import METHODS
 from profactory.errors import ModelLoadError
 from profactory.files import atomic_dir, sha256_bytes, sha256_file
+from profactory.models.adapters import adapter, adapter_state
 from profactory.models.backbone import Backbone
 from profactory.models.loading import code_fields
 from profactory.models.protein_model import Design, ProteinModel
 from profactory.models.safetensors_files import read_exactly
-from profactory.models.tuning import ADAPTERS, adapter
 from profactory.models.zoo import ModelSpec, read_config
 from profactory.tasks import Calibration, Task
 
@@ -62,7 +63,7 @@ def save_model(model: ProteinModel, directory: Path, provenance: Mapping[str, An
             weights = {name: _plain(tensor) for name, tensor in model.backbone.base_weights()}
             save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
         save_file(_plain_all(_head_state(model)), folder / "head.safetensors", metadata={"format": "pt"})
-        if model.method in ADAPTERS:
+        if METHODS[model.method].adapter:
             _save_adapter(model.backbone, folder / "adapter")
         section = _describe(model, stored, provenance)
         text = json.dumps({**_own_config(model.backbone), "profactory": section}, indent=2, allow_nan=False)
@@ -106,7 +107,7 @@ def load_model(directory: Path, *, attention: str = "auto", trust_remote_code: b
     model.calibration = calibration
     expected = {name: tuple(tensor.shape) for name, tensor in _head_state(model).items()}
     _put(_head_state(model), read_exactly(directory / "head.safetensors", expected))
-    if model.method in ADAPTERS:
+    if METHODS[model.method].adapter:
         _load_adapter(backbone, directory / "adapter")
     return model.eval()
 
@@ -124,7 +125,7 @@ def saved_fingerprint(directory: Path) -> str:
 def _must_store(model: ProteinModel) -> bool:
     """Whether the weights must be in the folder, because no other place is sure to keep them."""
     spec = model.backbone.spec
-    return spec.local or not spec.pinned or model.method == "full"
+    return spec.local or not spec.pinned or METHODS[model.method].changes_weights
 
 
 def _describe(model: ProteinModel, stored: bool, provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,7 +156,9 @@ def _describe(model: ProteinModel, stored: bool, provenance: Mapping[str, Any]) 
 def _own_config(backbone: Backbone) -> dict[str, Any]:
     """The library's configuration without anything that names code or this machine's folders."""
     config: Any = (
-        adapter(backbone).get_base_model().config if backbone.method in ADAPTERS else backbone.network.config
+        adapter(backbone).get_base_model().config
+        if METHODS[backbone.method].adapter
+        else backbone.network.config
     )
     fields = json.loads(config.to_json_string(use_diff=False))
     unwanted = {*code_fields(fields), "_name_or_path", "profactory"}
@@ -234,11 +237,13 @@ def _put(own: Mapping[str, Tensor], read: Mapping[str, Tensor]) -> None:
 def _save_adapter(backbone: Backbone, folder: Path) -> None:
     network = adapter(backbone)
     folder.mkdir()
-    state = get_peft_model_state_dict(network, save_embedding_layers=False)
-    save_file(_plain_all(state), folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    tensors = _plain_all(adapter_state(backbone))
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     fields = network.peft_config["default"].to_dict()
     fields |= {
-        "target_modules": sorted(fields["target_modules"]),
+        name: sorted(fields[name]) for name in ("target_modules", "feedforward_modules") if name in fields
+    }
+    fields |= {
         "inference_mode": True,
         "base_model_name_or_path": "" if backbone.spec.local else backbone.spec.source,
         "revision": backbone.spec.revision,
@@ -250,8 +255,7 @@ def _save_adapter(backbone: Backbone, folder: Path) -> None:
 def _load_adapter(backbone: Backbone, folder: Path) -> None:
     """Read an adapter's tensors; its shape comes from our own section, not from adapter_config.json."""
     network = adapter(backbone)
-    own = get_peft_model_state_dict(network, save_embedding_layers=False)
-    expected = {name: tuple(tensor.shape) for name, tensor in own.items()}
+    expected = {name: tuple(tensor.shape) for name, tensor in adapter_state(backbone).items()}
     set_peft_model_state_dict(network, read_exactly(folder / "adapter_model.safetensors", expected))
 
 

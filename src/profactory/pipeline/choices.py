@@ -15,6 +15,7 @@ import psutil
 import torch
 
 from profactory.config import TrainConfig
+from profactory.config.methods import METHODS, implied_method
 from profactory.errors import ConfigError
 from profactory.models.families import DEFAULT_MAX_LENGTH
 from profactory.models.pooling import choose_pooling
@@ -52,6 +53,11 @@ class Choices:
     patience: int
     monitor: str
     reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the backbone's output never changes."""
+        return METHODS[self.method].frozen
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON-ready values."""
@@ -122,9 +128,10 @@ def _device(config: TrainConfig, reasons: dict[str, str]) -> str:
 def _method(config: TrainConfig, device: str, reasons: dict[str, str]) -> str:
     if config.method != "auto":
         return config.method
-    if config.lora_target_modules:
-        reasons["method"] = "lora_target_modules was given"
-        return "lora"
+    implied = implied_method(config.given)
+    if implied:
+        reasons["method"] = "what the options given belong to"
+        return implied
     if device == "cpu":
         reasons["method"] = "without a GPU: embeddings are computed once, then a head is trained in seconds"
         return "freeze"
@@ -149,17 +156,17 @@ def _batch(
 ) -> tuple[int | None, int | None]:
     if config.batch_size or config.tokens_per_batch:
         return config.batch_size, config.tokens_per_batch
-    pooled = method == "freeze" and pooling in ("mean", "max", "cls")
+    pooled = METHODS[method].frozen and pooling in ("mean", "max", "cls")
     if pooled:
         size = 32 if train_rows < FEW_SEQUENCES else 64
         reasons["batch_size"] = f"{train_rows:,} training sequences, one vector each"
         return size, None
     reasons["tokens_per_batch"] = "batches of like length and equal cost"
-    return None, 8192 if method == "freeze" else 4096
+    return None, 8192 if METHODS[method].frozen else 4096
 
 
 def _epochs(config: TrainConfig, task: Task, method: str, reasons: dict[str, str]) -> tuple[int, int]:
-    if method == "freeze":
+    if METHODS[method].frozen:
         epochs, patience = (40, 6) if task.per_residue else (100, 12)
     else:
         epochs, patience = 20, 5
@@ -177,9 +184,8 @@ def _learning_rate(config: TrainConfig, spec: ModelSpec, method: str, reasons: d
     if config.learning_rate is not None:
         return config.learning_rate
     small = (spec.parameters or SMALL_MODEL) < SMALL_MODEL
-    rates = {"freeze": 1e-3, "lora": 1e-3 if small else 5e-4, "full": 3e-4 if small else 3e-5}
     reasons["learning_rate"] = f"usual for {method} on a model of this size"
-    return rates[method]
+    return METHODS[method].rates[0 if small else 1]
 
 
 def _precision(config: TrainConfig, device: str, reasons: dict[str, str]) -> str:

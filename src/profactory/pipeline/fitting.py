@@ -60,7 +60,7 @@ def fit_model(job: Job, model: ProteinModel, run: Run, *, resume: bool) -> Train
             f"{total:,}",
             100 * trainable / total,
         )
-    source, outputs = _frozen(job, model) if job.choices.method == "freeze" else _adapted(job, model)
+    source, outputs = _frozen(job, model) if job.choices.frozen else _adapted(job, model)
     truth = job.targets("validation")
 
     def validate() -> dict[str, float]:
@@ -81,7 +81,7 @@ def _threads(job: Job) -> Iterator[None]:
 
     Waiting for each other costs more than it gains, and many times more on a busy machine.
     """
-    small = job.choices.batch_size is not None and job.choices.method == "freeze" and not job.task.per_residue
+    small = job.choices.batch_size is not None and job.choices.frozen and not job.task.per_residue
     before = torch.get_num_threads()
     torch.set_num_threads(1 if small else before)
     try:
@@ -122,7 +122,7 @@ def fit_settings(job: Job) -> FitSettings:
         save_minutes=config.save_minutes,
         keep_checkpoints=config.keep_checkpoints,
         # The backbone's precision is settled when its embeddings are computed; the head is exact.
-        precision="fp32" if choices.method == "freeze" else choices.precision,
+        precision="fp32" if choices.frozen else choices.precision,
         device=choices.device,
         seed=config.seed,
     )

@@ -15,6 +15,7 @@ from profactory.data.splitting import count_splits
 from profactory.errors import CheckpointError, ProFactoryError, StoppedError
 from profactory.files import atomic_write_json, read_json
 from profactory.models.protein_model import ProteinModel
+from profactory.models.tuning import Tuning
 from profactory.pipeline.fitting import fit_model
 from profactory.pipeline.leakage import examine_leakage
 from profactory.pipeline.preparation import Job, prepare_job
@@ -94,25 +95,35 @@ def _carry_out(job: Job, run: Run, *, resume: bool) -> Run:
     with _held(run):
         _announce(job, run)
         leakage = examine_leakage(job, run) if PartialState().is_main_process else None
-        model = ProteinModel.build(
-            job.spec,
-            job.task,
-            method=job.choices.method,
-            pooling=job.choices.pooling,
-            max_length=job.choices.max_length,
-            dropout=job.config.dropout,
-            head_hidden=job.config.head_hidden,
-            lora_rank=job.config.lora_rank,
-            lora_alpha=job.config.lora_alpha,
-            lora_dropout=job.config.lora_dropout,
-            target_modules=job.config.lora_target_modules,
-            trust_remote_code=job.config.trust_remote_code,
-            seed=job.config.seed,
-        )
+        model = build_model(job)
         trained = fit_model(job, model, run, resume=resume)
         report_run(job, trained, run, leakage)
     PartialState().wait_for_everyone()  # the report is there for whoever looks next, in any process
     return run
+
+
+def build_model(job: Job) -> ProteinModel:
+    """Return the untrained model of a job."""
+    config = job.config
+    tuning = Tuning(
+        rank=config.lora_rank,
+        alpha=config.lora_alpha,
+        dropout=config.lora_dropout,
+        target_modules=None if config.lora_target_modules is None else tuple(config.lora_target_modules),
+        last_layers=config.unfreeze_layers,
+    )
+    return ProteinModel.build(
+        job.spec,
+        job.task,
+        method=job.choices.method,
+        tuning=tuning,
+        pooling=job.choices.pooling,
+        max_length=job.choices.max_length,
+        dropout=config.dropout,
+        head_hidden=config.head_hidden,
+        trust_remote_code=config.trust_remote_code,
+        seed=config.seed,
+    )
 
 
 @contextlib.contextmanager

@@ -1,8 +1,8 @@
-"""What the training loop asks of whatever it trains on."""
+"""What the training loop asks of whatever it trains on, and of a model that wants to follow the steps."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -29,3 +29,14 @@ class BatchSource(Protocol):
 
     def rows(self, indices: Indices) -> list[int]:
         """Return the lines of the user's file that these samples come from."""
+
+
+@runtime_checkable
+class FollowsSteps(Protocol):
+    """A model that does something between the steps."""
+
+    def plan_steps(self, total_steps: int) -> None:
+        """Learn how many optimizer steps there will be at most."""
+
+    def after_step(self, step: int) -> None:
+        """Act after an optimizer step, counted from 1, while its gradients are there."""

@@ -14,7 +14,7 @@ from profactory.data.batching import Indices, groups
 from profactory.errors import ConfigError, RunExistsError, StoppedError
 from profactory.progress import Progress
 from profactory.runs import Run
-from profactory.training.batch_source import BatchSource
+from profactory.training.batch_source import BatchSource, FollowsSteps
 from profactory.training.checkpoint import list_checkpoints
 from profactory.training.distributed import agreed, make_accelerator, take_off_wrappers
 from profactory.training.history import rewind_events
@@ -46,6 +46,7 @@ def fit(
     ----------
     model
         ``model(**batch)`` returns the summed loss of a micro-batch. Trained is what has ``requires_grad``.
+        One that is a :class:`~profactory.training.batch_source.FollowsSteps` is told of every step.
     source
         Training samples.
     validate
@@ -101,6 +102,9 @@ class _Fit:
         self.group_size = settings.gradient_accumulation * self.accelerator.num_processes
         self.total_steps = count_steps(source, settings, self.group_size)
         self.warmup = warmup_steps(settings.warmup, self.total_steps)
+        self.follower = model if isinstance(model, FollowsSteps) else None
+        if self.follower:
+            self.follower.plan_steps(self.total_steps)
         self.keeper = Keeper(self.accelerator, self.module, self.optimizer, source, settings, run)
         self.report = Reporter(run, settings, self.total_steps, active=self.accelerator.is_main_process)
         self.state = TrainState()
@@ -121,6 +125,7 @@ class _Fit:
             seed=self.settings.seed,
             max_grad_norm=self.settings.max_grad_norm,
             stop=lambda: self.signals.received is not None,
+            after_step=self.follower.after_step if self.follower else None,
         )
         self.stepper.pieces = self.state.pieces
         try:

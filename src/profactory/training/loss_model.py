@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from profactory.data.batching import BatchPlan, Indices
 from profactory.models.protein_model import ProteinModel
+from profactory.models.rank_allocation import rank_allocation
 from profactory.tasks import TaskKind, Values
 from profactory.training.features import Features
 from profactory.training.losses import loss_sum
@@ -36,6 +37,7 @@ class LossModel(nn.Module):
         super().__init__()
         self.model = model
         self.kind = model.task.kind
+        self.allocation = rank_allocation(model.backbone)
         weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float32)
         self.register_buffer("class_weights", weights, persistent=False)
 
@@ -46,7 +48,22 @@ class LossModel(nn.Module):
         logits = self.model(**inputs) if features is None else self.model.forward_features(features, mask)
         scale = None if self.kind.is_classification else self.model.output_scale
         weights = self.class_weights if isinstance(self.class_weights, Tensor) else None
-        return loss_sum(self.kind, logits, targets, class_weights=weights, target_scale=scale)[0]
+        loss, count = loss_sum(self.kind, logits, targets, class_weights=weights, target_scale=scale)
+        if self.allocation is not None and self.training:
+            # Adds to the gradient and not to the loss, which stays comparable with that of validation.
+            pull = self.allocation.regularisation()
+            loss = loss + count * (pull - pull.detach())
+        return loss
+
+    def plan_steps(self, total_steps: int) -> None:
+        """Tell the adapter how long the training will be."""
+        if self.allocation is not None:
+            self.allocation.plan(total_steps)
+
+    def after_step(self, step: int) -> None:
+        """Let AdaLoRA move its ranks."""
+        if self.allocation is not None:
+            self.allocation.after_step(step)
 
 
 class FrozenEncoder:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from profactory.errors import ConfigError
 
+_BACKBONE = ("backbone.", "model.backbone.")
+
 OptimizerKind = Literal["adamw", "adam", "sgd", "adafactor"]
 
 
@@ -29,7 +31,6 @@ def parameter_groups(
     learning_rate: float,
     weight_decay: float,
     head_learning_rate: float | None = None,
-    head_prefixes: tuple[str, ...] = ("head.", "pooling.", "model.head.", "model.pooling."),
 ) -> list[dict[str, Any]]:
     """Return the optimizer's groups: by part of the model, and with or without weight decay.
 
@@ -38,15 +39,13 @@ def parameter_groups(
     model
         Its parameters with ``requires_grad``.
     learning_rate, head_learning_rate
-        Peak learning rate of the backbone (and of all, if there is no separate one for the head).
+        Peak learning rate of the backbone (and of all, if there is no separate one for what is put on it).
     weight_decay
         Of matrices.
-    head_prefixes
-        Beginnings of the names that `head_learning_rate` applies to.
     """
     buckets: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in trainable(model):
-        in_head = name.startswith(head_prefixes)
+        in_head = not name.startswith(_BACKBONE)
         rate = head_learning_rate if in_head and head_learning_rate is not None else learning_rate
         key = (rate, weight_decay if decays(parameter) else 0.0)
         buckets.setdefault(key, []).append(parameter)

@@ -56,6 +56,8 @@ class Stepper:
         Clip to this; 0 for no clipping.
     stop
         Asked after every micro-batch whether to stop.
+    after_step
+        Told of every step that changed the weights, while its gradients are there.
 
     Attributes
     ----------
@@ -73,6 +75,7 @@ class Stepper:
         seed: int,
         max_grad_norm: float,
         stop: Callable[[], bool],
+        after_step: Callable[[int], None] | None = None,
     ) -> None:
         self.accelerator = accelerator
         self.model = model
@@ -82,7 +85,7 @@ class Stepper:
         self.source = source
         self.seed = seed
         self.max_grad_norm = max_grad_norm or math.inf
-        self.stop = stop
+        self.stop, self.after_step = stop, after_step
         self._parameters = list(model.parameters())
         self.pieces = 1
         self._overflows = 0
@@ -115,6 +118,8 @@ class Stepper:
         outcome = self._measure(losses, weight)
         self._check(outcome, group, losses, step)
         self.optimizer.step()
+        if self.after_step is not None and math.isfinite(outcome.gradient_norm):
+            self.after_step(step)
         self.optimizer.zero_grad()
         return outcome
 

@@ -18,9 +18,11 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer
 
+from profactory.config.methods import METHODS
 from profactory.errors import ModelLoadError
 from profactory.models import backbone as backbone_module
 from profactory.models.protein_model import ProteinModel
+from profactory.models.tuning import TUNERS, Tuning
 from profactory.models.zoo import ModelSpec, resolve
 from profactory.tasks import Task, TaskKind
 from tests.support.models import FAMILY_NAMES, tiny_esm
@@ -76,9 +78,9 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
 def test_a_new_process_predicts_identically(spec: ModelSpec, tmp_path: Path) -> None:
     models = [
         trained(spec, method="freeze", pooling="light-attention"),
-        trained(spec, method="lora", pooling="attention", lora_rank=3, target_modules=["dense"]),
+        trained(spec, method="lora", pooling="attention", tuning=Tuning(rank=3, target_modules=("dense",))),
         trained(spec, NUMBERS, method="full", max_length=7, layer=1),
-        trained(spec, RESIDUES, method="lora"),
+        *(trained(spec, RESIDUES, method=method) for method in TUNERS),
     ]
     models[2].scale_outputs(torch.tensor([50.0, 1.0]), torch.tensor([9.0, 2.0]))
     folders = [str(model.save(tmp_path / str(i))) for i, model in enumerate(models)]
@@ -88,8 +90,12 @@ def test_a_new_process_predicts_identically(spec: ModelSpec, tmp_path: Path) -> 
         torch.testing.assert_close(torch.tensor(json.loads(line)), run(model).flatten(), rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("family", FAMILY_NAMES)
-@pytest.mark.parametrize("method", ["lora", "full"])
+SEVERAL = ("esm", "esmc", "bert", "ankh")
+MATRIX = [(family, method) for family in FAMILY_NAMES for method in ("lora", "full")]
+MATRIX += [(family, method) for family in SEVERAL for method in TUNERS if method not in ("lora", "full")]
+
+
+@pytest.mark.parametrize(("family", "method"), MATRIX)
 def test_every_family_is_saved_whole(
     family: str, method: str, repo: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -105,7 +111,7 @@ def test_every_family_is_saved_whole(
 
 def test_nothing_has_to_be_typed_again(spec: ModelSpec, tmp_path: Path) -> None:
     options = {"method": "lora", "pooling": "max", "max_length": 9, "dropout": 0.3, "head_hidden": 5}
-    model = trained(spec, NUMBERS, **options, lora_rank=2, lora_alpha=7, lora_dropout=0.2)
+    model = trained(spec, NUMBERS, **options, tuning=Tuning(2, 7, 0.2))
     loaded = ProteinModel.load(model.save(tmp_path / "model"))
     assert loaded.task == NUMBERS
     assert loaded.design == model.design
@@ -122,8 +128,35 @@ def test_a_loaded_model_can_be_saved_again(saved: Path, tmp_path: Path) -> None:
         assert (again / name).read_bytes() == (saved / name).read_bytes()
 
 
+@pytest.mark.parametrize("family", SEVERAL)
+@pytest.mark.parametrize("method", [name for name, entry in METHODS.items() if entry.adapter])
+def test_a_merged_adapter_predicts_the_same_and_is_a_plain_model(
+    method: str, family: str, repo: Callable[[str], Path], tmp_path: Path
+) -> None:
+    model = trained(resolve(str(repo(family))), method=method)
+    plain = ProteinModel.build(resolve(str(repo(family))), CLASSES, method="freeze")
+    plain.head.load_state_dict(model.head.state_dict())
+    before = run(model)
+    assert not torch.allclose(before, run(plain), atol=1e-3)  # the adapter does something
+    torch.testing.assert_close(run(model.merge()), before, rtol=0, atol=1e-5)
+    assert not any("lora_" in name or "ia3_" in name for name, _ in model.named_parameters())
+    assert type(model.backbone.network) is type(plain.backbone.network)
+    folder = model.save(tmp_path / "merged")
+    assert not (folder / "adapter").exists()
+    torch.testing.assert_close(run(ProteinModel.load(folder)), before, rtol=0, atol=1e-5)
+
+
+def test_merging_what_has_no_adapter_changes_nothing(spec: ModelSpec) -> None:
+    model = trained(spec)
+    before = run(model)
+    assert torch.equal(run(model.merge()), before)
+    assert model.method == "freeze"
+
+
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft asks by the old name
-def test_the_layout_is_that_of_the_library(saved: Path) -> None:
+@pytest.mark.parametrize("method", [name for name, entry in METHODS.items() if entry.adapter])
+def test_the_layout_is_that_of_the_library(method: str, spec: ModelSpec, tmp_path: Path) -> None:
+    saved = trained(spec, method=method).save(tmp_path / "model", provenance={"data": "demo"})
     model = ProteinModel.load(saved)
     network = AutoModel.from_pretrained(saved, add_pooling_layer=False).eval()
     adapted = PeftModel.from_pretrained(network, str(saved / "adapter")).eval()

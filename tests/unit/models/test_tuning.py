@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ import torch
 from profactory.errors import ConfigError
 from profactory.models.backbone import Backbone
 from profactory.models.protein_model import ProteinModel
-from profactory.models.tuning import METHODS, apply_method, parameter_counts
+from profactory.models.tuning import TUNERS, Tuning, apply_method, parameter_counts
 from profactory.models.zoo import ModelSpec, resolve
 from profactory.tasks import Task, TaskKind
 from tests.support.models import FAMILY_NAMES, tiny_esm
@@ -35,9 +36,13 @@ def snapshot(backbone: Backbone) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in backbone.network.state_dict().items()}
 
 
+FREEZING = ("freeze",)
+ADAPTERS = ("lora", "dora", "adalora", "ia3")
+
+
 @pytest.mark.parametrize("family", [*FAMILY_NAMES])
-@pytest.mark.parametrize("method", METHODS)
-def test_full_and_lora_change_the_backbone_and_freeze_does_not(
+@pytest.mark.parametrize("method", TUNERS)
+def test_each_method_changes_what_it_says_and_nothing_else(
     method: str, family: str, repo: Callable[[str], Path]
 ) -> None:
     model = ProteinModel.build(resolve(str(repo(family))), TASK, method=method, dropout=0.0)
@@ -46,14 +51,17 @@ def test_full_and_lora_change_the_backbone_and_freeze_does_not(
     after = snapshot(model.backbone)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert not torch.equal(head, model.head.layers[-1].weight)
-    if method == "freeze":
+    weights = {name for name in before if name.endswith(("query.weight", "q.weight", "q_proj.weight"))}
+    if method in FREEZING:
         assert not changed
-    elif method == "lora":
+    elif method in ADAPTERS:
         assert changed
-        assert all("lora_" in name for name in changed)  # of a fresh LoRA only B gets a gradient
+        assert all("lora_" in name or "ia3_" in name for name in changed)
+    elif method == "last-layers":  # both layers of the tiny models, not the embedding
+        assert not any("embed" in name or "shared" in name for name in changed)
+        assert changed.issuperset(weights)
     else:
         assert any("embed" in name or "shared" in name for name in changed)
-        weights = [name for name in before if name.endswith(("query.weight", "q.weight", "q_proj.weight"))]
         assert weights
         assert changed.issuperset(weights)
 
@@ -77,40 +85,94 @@ def test_full_training_reports_what_it_trains(spec: ModelSpec) -> None:
 
 def test_lora_counts(spec: ModelSpec) -> None:
     backbone = Backbone.load(spec)
-    apply_method(backbone, "lora", lora_rank=4)
+    apply_method(backbone, "lora", Tuning(rank=4))
     # query, key and value of two layers, each 32 x 4 and 4 x 32
     assert parameter_counts(backbone).trainable == 2 * 3 * 2 * 32 * 4
 
 
 def test_other_target_modules(spec: ModelSpec) -> None:
     backbone = Backbone.load(spec)
-    apply_method(backbone, "lora", lora_rank=2, target_modules=["intermediate.dense"])
+    apply_method(backbone, "lora", Tuning(rank=2, target_modules=("intermediate.dense",)))
     # 32 -> 64 in each of two layers
     assert parameter_counts(backbone).trainable == 2 * (32 * 2 + 2 * 64)
 
 
+def test_ia3_scales_keys_values_and_the_inside_of_the_feed_forward(repo: Callable[[str], Path]) -> None:
+    """Counted by hand: two layers of width 32 with 64 inside; attention's own output is not touched."""
+    for family in ("esm", "bert", "roformer", "prott5", "ankh", "esmc"):
+        backbone = Backbone.load(resolve(str(repo(family))))
+        apply_method(backbone, "ia3")
+        assert parameter_counts(backbone).trainable == 2 * (32 + 32 + 64), family
+
+
+def test_dora_has_a_length_for_each_output_beside_lora(spec: ModelSpec) -> None:
+    backbone = Backbone.load(spec)
+    apply_method(backbone, "dora", Tuning(rank=4))
+    assert parameter_counts(backbone).trainable == 2 * 3 * (2 * 32 * 4 + 32)
+
+
+@pytest.mark.parametrize("family", ["esm", "esmc", "prott5", "bert"])
+def test_the_last_layer_is_trained_and_nothing_below_is_kept(
+    family: str, repo: Callable[[str], Path]
+) -> None:
+    model = ProteinModel.build(
+        resolve(str(repo(family))), TASK, method="last-layers", tuning=Tuning(last_layers=1)
+    )
+    trained = {name for name, p in model.backbone.network.named_parameters() if p.requires_grad}
+    blocks = {part for name in trained for part in name.split(".") if part.isdigit()}
+    assert all(".1." in name or "norm" in name for name in trained), trained
+    assert "1" in blocks
+    graphs = []
+    for block in model.backbone.stack.blocks:
+        block.register_forward_hook(lambda _m, _i, out: graphs.append(_first(out).requires_grad))
+    step(model)
+    assert graphs == [False, True]
+    assert all(p.grad is not None for p in model.backbone.network.parameters() if p.requires_grad)
+
+
+def _first(output: Any) -> torch.Tensor:
+    return output if isinstance(output, torch.Tensor) else output[0]
+
+
+@pytest.mark.parametrize("method", ["last-layers", "full", "lora", "ia3"])
+@pytest.mark.parametrize("family", ["esm", "prott5", "esmc"])
+def test_layers_behind_the_one_whose_output_is_taken_are_not_trained(
+    method: str, family: str, repo: Callable[[str], Path]
+) -> None:
+    tuning = Tuning(last_layers=1)
+    model = ProteinModel.build(resolve(str(repo(family))), TASK, method=method, tuning=tuning, layer=1)
+    step(model)
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    assert [name for name, p in trained if p.grad is None] == []
+    assert any(name.startswith("backbone.") for name, _ in trained)
+    with pytest.raises(ConfigError):  # nothing of the embedding alone is left to adapt
+        ProteinModel.build(resolve(str(repo(family))), TASK, method="last-layers", tuning=tuning, layer=0)
+
+
 def test_a_target_that_matches_nothing_lists_what_exists(spec: ModelSpec) -> None:
     with pytest.raises(ConfigError, match="'w0'") as caught:
-        apply_method(Backbone.load(spec), "lora", target_modules=["query", "w0"])
+        apply_method(Backbone.load(spec), "lora", Tuning(target_modules=("query", "w0")))
     assert "dense, key, query" in str(caught.value)
     with pytest.raises(ConfigError, match="list is empty"):
-        apply_method(Backbone.load(spec), "lora", target_modules=[])
+        apply_method(Backbone.load(spec), "lora", Tuning(target_modules=()))
 
 
 @pytest.mark.parametrize(
     ("method", "options", "message"),
     [
         ("plm-lora", {}, "No tuning method"),
-        ("full", {"target_modules": ["query"]}, "no meaning"),
-        ("lora", {"lora_rank": 0}, "makes no sense"),
-        ("lora", {"lora_dropout": 1.0}, "makes no sense"),
+        ("full", {"target_modules": ("query",)}, "no meaning"),
+        ("lora", {"rank": 0}, "makes no sense"),
+        ("lora", {"dropout": 1.0}, "makes no sense"),
+        ("last-layers", {"last_layers": 3}, "3 layers cannot be trained"),
+        ("ia3", {"target_modules": ("nothing",)}, "'nothing'"),
     ],
 )
 def test_impossible_options_are_refused(
-    spec: ModelSpec, method: str, options: dict[str, object], message: str
+    spec: ModelSpec, method: str, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        apply_method(Backbone.load(spec), method, **options)
+        apply_method(Backbone.load(spec), method, Tuning(**options))
 
 
 def test_a_backbone_is_prepared_once(spec: ModelSpec) -> None:

@@ -1,0 +1,142 @@
+"""Adapters of PEFT: small trained parts beside unchanged weights."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from peft import AdaLoraConfig, IA3Config, LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from torch import Tensor, nn
+
+from profactory.errors import ConfigError
+from profactory.models.backbone import Backbone
+
+if TYPE_CHECKING:
+    from profactory.models.tuning import Tuning
+
+#: Makes the configuration of an adapter for the layers at some paths.
+Recipe = Callable[[Backbone, list[str], "Tuning"], Any]
+
+
+def lora(backbone: Backbone, paths: list[str], tuning: Tuning) -> LoraConfig:
+    """Low-rank adaptation (Hu et al. 2021, https://arxiv.org/abs/2106.09685)."""
+    return LoraConfig(**_of_lora(paths, tuning))
+
+
+def dora(backbone: Backbone, paths: list[str], tuning: Tuning) -> LoraConfig:
+    """LoRA for the direction of the weights, with their length trained apart (Liu et al. 2024,
+    https://arxiv.org/abs/2402.09353)."""
+    return LoraConfig(**_of_lora(paths, tuning), use_dora=True)
+
+
+def adalora(backbone: Backbone, paths: list[str], tuning: Tuning) -> AdaLoraConfig:
+    """LoRA that begins with half as much rank again and takes it from where it helps least (Zhang et al.
+    2023, https://arxiv.org/abs/2303.10512).
+
+    The schedule is set when the number of steps is known, see :class:`RankAllocation`.
+    """
+    options = _of_lora(paths, tuning)
+    rank = options.pop("r")
+    return AdaLoraConfig(**options, target_r=rank, init_r=rank + max(1, rank // 2), total_step=1)
+
+
+def ia3(backbone: Backbone, paths: list[str], tuning: Tuning) -> IA3Config:
+    """Learned scales of keys, values and what goes into the second feed-forward layer (Liu et al. 2022,
+    https://arxiv.org/abs/2205.05638)."""
+    inner = [path for path in paths if any(matches(name, path) for name in backbone.family.feed_forward)]
+    return IA3Config(target_modules=paths, feedforward_modules=inner)
+
+
+def adapt(recipe: Recipe, backbone: Backbone, tuning: Tuning) -> None:
+    """Put an adapter beside the target layers of a backbone."""
+    names = tuning.target_modules
+    if names is None:
+        family = backbone.family
+        names = family.ia3_targets if recipe is ia3 else family.lora_targets
+    paths = find_targets(backbone, names)
+    with warnings.catch_warnings():
+        # peft asks transformers by a name that transformers is about to rename.
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        backbone.network = get_peft_model(backbone.network, recipe(backbone, paths, tuning))
+
+
+def find_targets(backbone: Backbone, names: Sequence[str]) -> list[str]:
+    """Return the paths of the linear layers that names mean, each of which must match one.
+
+    A name matches a layer whose dotted path is it or ends with it; ``*`` stands for one part of a path.
+    Layers behind the one whose output is taken are left out.
+
+    Raises
+    ------
+    ConfigError
+        Listing the layers that exist.
+    """
+    beyond = {id(part) for module in backbone.beyond() for part in module.modules()}
+    paths = [
+        path
+        for path, module in backbone.network.named_modules()
+        if isinstance(module, nn.Linear)
+        and id(module) not in beyond
+        and not set(backbone.family.unused) & set(path.split("."))
+    ]
+    found = {name: [path for path in paths if matches(name, path)] for name in names}
+    unmatched = [name for name, hits in found.items() if not hits]
+    if unmatched or not names:
+        existing = sorted({path.rsplit(".", 1)[-1] for path in paths})
+        asked = ", ".join(map(repr, unmatched)) or "as asked: the list is empty"
+        raise ConfigError(
+            f"No layer of {backbone.spec.name} is called {asked}.",
+            expected=f"names among {', '.join(existing)}, or the end of a dotted path such as {paths[0]!r}"
+            if paths
+            else "a layer above the embedding, see --layer",
+            fix="see --lora-target-modules",
+        )
+    return [path for path in paths if any(path in hits for hits in found.values())]
+
+
+def matches(name: str, path: str) -> bool:
+    """Whether a dotted path is `name` or ends with it; ``*`` stands for one part."""
+    wanted = name.split(".")
+    found = path.split(".")[-len(wanted) :]
+    return len(found) == len(wanted) and all(w in ("*", f) for w, f in zip(wanted, found, strict=True))
+
+
+def adapter(backbone: Backbone) -> PeftModel:
+    """Return the network with its adapter."""
+    network = backbone.network
+    if not isinstance(network, PeftModel):
+        raise ConfigError(f"The method {backbone.method!r} has no adapter.")
+    return network
+
+
+def adapter_state(backbone: Backbone) -> dict[str, Tensor]:
+    """Return the adapter's tensors under PEFT's names, not copied."""
+    network = adapter(backbone)
+    config = network.peft_config["default"]
+    pattern = getattr(config, "rank_pattern", None)
+    if isinstance(config, AdaLoraConfig):
+        config.rank_pattern = None  # else the rows of rank that was taken away would be left out
+    try:
+        state: dict[str, Tensor] = get_peft_model_state_dict(network, save_embedding_layers=False)
+    finally:
+        if isinstance(config, AdaLoraConfig):
+            config.rank_pattern = pattern
+    return state
+
+
+def merge_adapter(backbone: Backbone) -> None:
+    """Put the adapter into the weights beside it; the backbone is then one whose weights were changed."""
+    backbone.network = adapter(backbone).merge_and_unload()
+    backbone.network.requires_grad_(False)
+    backbone.method = "full"
+    backbone.eval()
+
+
+def _of_lora(paths: list[str], tuning: Tuning) -> dict[str, Any]:
+    return {
+        "r": tuning.rank,
+        "lora_alpha": tuning.alpha,
+        "lora_dropout": tuning.dropout,
+        "target_modules": paths,
+    }
