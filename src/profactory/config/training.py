@@ -38,6 +38,8 @@ class LoopSettings(Settings):
     """Optimizer steps of warm-up; instead of --warmup-ratio."""
     max_grad_norm: float = Field(1.0, ge=0)
     """Clip the gradient to this norm; 0 for no clipping."""
+    on_nan: Literal["stop", "rollback"] = "stop"
+    """When a loss is no number: stop, or go back to the last checkpoint at half the learning rate."""
     patience: int | None = Field(None, ge=0)
     """Stop after this many evaluations without improvement; 0 to never stop early."""
     eval_steps: int | None = Field(None, gt=0)

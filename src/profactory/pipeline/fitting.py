@@ -114,6 +114,7 @@ def fit_settings(job: Job) -> FitSettings:
         warmup=warmup,
         gradient_accumulation=config.gradient_accumulation_steps,
         max_grad_norm=config.max_grad_norm,
+        on_nan=config.on_nan,
         monitor=choices.monitor,
         mode=job.task.mode_of(choices.monitor),
         patience=choices.patience,

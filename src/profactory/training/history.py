@@ -2,8 +2,9 @@
 
 A training writes ``step`` events (``step``, ``epoch``, ``loss``: mean since the row before,
 ``learning_rate``, ``grad_norm``), ``evaluation`` events (``step``, ``epoch``, ``train_loss``: mean since the
-evaluation before, ``metrics``, ``improved``) and ``checkpoint`` events (``step``, ``path``). When a run is
-resumed from step `s`, the rows after `s` that the interrupted process had written are removed first, since
+evaluation before, ``metrics``, ``improved``), ``checkpoint`` events (``step``, ``path``) and ``rollback``
+events (``step`` whose loss was no number, ``to_step``, ``count``, ``factor`` of the learning rate from there
+on). When a run goes on from step `s`, the rows after `s` that were written before are removed first, since
 the same steps are computed again: every row occurs once, as if there had been no interruption.
 """
 
@@ -29,20 +30,27 @@ def metric_rows(events: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def rewind_events(path: Path, step: int) -> int:
-    """Remove the rows of steps after `step` from an ``events.jsonl``; return how many were removed."""
+def rewind_events(path: Path, step: int, *, rollbacks: int = 0) -> int:
+    """Remove the rows of steps after `step` from an ``events.jsonl``; return how many were removed.
+
+    Of the rollbacks the first `rollbacks` are kept; the others will happen again.
+    """
     if not path.exists():
         return 0
     lines = path.read_bytes().splitlines(keepends=True)
-    kept = [line for line in lines if not _is_after(line, step)]
+    kept = [line for line in lines if not _is_after(line, step, rollbacks)]
     if len(kept) < len(lines):
         atomic_write_bytes(path, b"".join(kept))
     return len(lines) - len(kept)
 
 
-def _is_after(line: bytes, step: int) -> bool:
+def _is_after(line: bytes, step: int, rollbacks: int) -> bool:
     try:
         event = json.loads(line)
     except ValueError:
         return True  # torn by the interruption
-    return isinstance(event, dict) and event.get("event") in STEP_EVENTS and event.get("step", 0) > step
+    if not isinstance(event, dict):
+        return False
+    if event.get("event") == "rollback":
+        return bool(event.get("count", 0) > rollbacks)
+    return event.get("event") in STEP_EVENTS and event.get("step", 0) > step

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from profactory.data.batching import Indices, groups
-from profactory.errors import ConfigError, RunExistsError, StoppedError
+from profactory.errors import ConfigError, NonFiniteError, RunExistsError, StoppedError
 from profactory.progress import Progress
 from profactory.runs import Run
 from profactory.training.batch_source import BatchSource, FollowsSteps
@@ -27,6 +27,9 @@ from profactory.training.state import Best, FitResult, FitSettings, TrainState
 from profactory.training.step import StepOutcome, Stepper
 
 Validate = Callable[[], Mapping[str, float]]
+
+#: After a loss that is no number: so often at most it goes back, each time with the rate times the factor.
+MOST_ROLLBACKS, ROLLBACK_FACTOR = 3, 0.5
 
 log = logging.getLogger("profactory")
 
@@ -66,7 +69,8 @@ def fit(
     StoppedError
         SIGINT or SIGTERM came; a checkpoint was written.
     NonFiniteError
-        A loss or gradient is not finite; the weights were not touched by it.
+        A loss or gradient is not finite; the weights were not touched by it. With ``on_nan="rollback"`` only
+        when going back has not helped.
     CheckpointError
         On resume: the data or the settings are others than those of the interrupted run.
     RunError
@@ -151,7 +155,7 @@ class _Fit:
         state = self.keeper.restore_newest()
         self.state = state or self.state
         if self.accelerator.is_main_process:
-            rewind_events(self.run.path / "events.jsonl", self.state.step)
+            self._rewind()
         self.report.emit("resumed", from_step=self.state.step)
         log.info("Going on after optimizer step %d of %d.", self.state.step, self.total_steps)
         return state.step if state else None
@@ -159,14 +163,48 @@ class _Fit:
     def _steps(self) -> None:
         self.module.train()
         self.report.begin(self.state)
+        if self.settings.on_nan == "rollback" and not self.state.step:
+            self.keeper.save(self.state)  # there is always something to go back to
         with Progress("training", self.total_steps - self.state.step, unit="steps") as progress:
-            for group, last_of_epoch in self._remaining():
-                outcome = self._one_step(group)
-                if outcome is not None:
-                    self._after_step(group, last_of_epoch, outcome)
-                    progress.advance()
-                if outcome is None or outcome.stop:
-                    self._stop()
+            while not self.state.finished:
+                try:
+                    self._steps_until_trouble(progress)
+                except NonFiniteError as error:
+                    self._go_back(error)
+
+    def _steps_until_trouble(self, progress: Progress) -> None:
+        for group, last_of_epoch in self._remaining():
+            outcome = self._one_step(group)
+            if outcome is not None:
+                self._after_step(group, last_of_epoch, outcome)
+                progress.advance()
+            if outcome is None or outcome.stop:
+                self._stop()
+
+    def _go_back(self, error: NonFiniteError) -> None:
+        """Return to the last checkpoint and go on with a lower learning rate, if that is wanted and new."""
+        failed, count = self.state.step + 1, self.state.rollbacks + 1
+        if self.settings.on_nan != "rollback" or count > MOST_ROLLBACKS:
+            raise error
+        log.warning("%s", error.found)
+        state = self.keeper.restore_newest()
+        if state is None:
+            raise error
+        self.state = state
+        self.state.rollbacks = count
+        if self.accelerator.is_main_process:
+            self._rewind()
+        factor = ROLLBACK_FACTOR**count
+        self.report.emit("rollback", step=failed, to_step=state.step, count=count, factor=factor)
+        log.warning(
+            "Back to step %d with %g times the learning rate (time %d of at most %d).",
+            *(state.step, factor, count, MOST_ROLLBACKS),
+        )
+
+    def _rewind(self) -> None:
+        """Remove the rows of steps that will be done again."""
+        state = self.state
+        rewind_events(self.run.path / "events.jsonl", state.step, rollbacks=state.rollbacks)
 
     def _remaining(self) -> Iterator[tuple[Sequence[Indices], bool]]:
         """Yield the micro-batches of each optimizer step to come, and whether it is its epoch's last."""
@@ -180,6 +218,7 @@ class _Fit:
     def _one_step(self, group: Sequence[Indices]) -> StepOutcome | None:
         state, kind = self.state, self.settings.schedule
         factor = learning_rate_factor(state.step, self.total_steps, warmup=self.warmup, kind=kind)
+        factor *= ROLLBACK_FACTOR**state.rollbacks
         self.learning_rate = set_learning_rate(self.optimizer, factor)
         return self.stepper.run(group, step=state.step + 1, epoch=state.epoch, first=state.micro_batch)
 

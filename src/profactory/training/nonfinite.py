@@ -14,16 +14,22 @@ from profactory.training.batch_source import BatchSource
 
 #: Samples that are tried one by one to find those at fault.
 TRIED = 64
-_REMEDIES = (
-    "lower --learning-rate, set --max-grad-norm, use --precision fp32, and look at the rows named above "
-    "for extreme labels; `profactory resume` goes on from the last checkpoint, which is intact"
+_ROWS_FIX = (
+    "mend or leave out the rows named above (`profactory check` shows extreme labels); or use"
+    " --precision fp32; or choose a --model whose outputs are finite. The last checkpoint is intact"
+)
+_WEIGHTS_FIX = (
+    "a lower --learning-rate; or --max-grad-norm 1; or --precision fp32; or --on-nan rollback, which goes"
+    " back to the last checkpoint with a lower learning rate by itself. The last checkpoint is intact"
 )
 
 
 def samples_without_loss(
     loss_of: Callable[[Indices], Tensor], module: nn.Module, suspects: Sequence[Indices]
 ) -> Indices:
-    """Return the samples whose loss is not finite by themselves, too.
+    """Return the samples whose loss is not finite by themselves, too; none if it is all of them.
+
+    Then the weights are at fault, and no row stands out.
 
     Parameters
     ----------
@@ -40,7 +46,7 @@ def samples_without_loss(
     with torch.no_grad():
         bad = [index for index in samples if not bool(loss_of(np.asarray([index])).isfinite())]
     module.train(training)
-    return np.asarray(bad, np.int64)
+    return np.asarray(bad if len(bad) < len(samples) or len(samples) == 1 else [], np.int64)
 
 
 def non_finite(
@@ -62,13 +68,15 @@ def non_finite(
         Knows their rows.
     """
     if len(alone):
+        cause = "the rows named below have no finite loss even by themselves: their labels are extreme"
         problems = [Problem("its loss is not finite", line=row) for row in source.rows(alone)]
     else:
+        cause = "no single row; the weights grew too large (learning rate) or the precision overflowed"
         reason = f"part of the step whose {what} is not finite"
         problems = [Problem(reason, line=row) for row in source.rows(together)]
     return NonFiniteError(
         f"The {what} of optimizer step {step} is not a finite number; training was stopped before the "
-        "weights were changed.",
+        f"weights were changed. Likely cause: {cause}.",
         problems=problems,
-        fix=_REMEDIES,
+        fix=_ROWS_FIX if len(alone) else _WEIGHTS_FIX,
     )

@@ -31,6 +31,8 @@ class FitSettings:
         Micro-batches per optimizer step and process.
     max_grad_norm
         Clip the global norm of the gradient to this; 0 for no clipping.
+    on_nan
+        ``stop``, or ``rollback`` to the last checkpoint with a lower learning rate, a few times at most.
     max_steps
         End after so many optimizer steps even if epochs are left.
     monitor, mode
@@ -59,6 +61,7 @@ class FitSettings:
     warmup: float = 0.0
     gradient_accumulation: int = 1
     max_grad_norm: float = 1.0
+    on_nan: str = "stop"
     max_steps: int | None = None
     monitor: str = "loss"
     mode: str = "min"
@@ -80,6 +83,7 @@ class FitSettings:
         rates = ("learning_rate", "weight_decay", "warmup", "max_grad_norm", "patience")
         wrong += [n for n in rates if getattr(self, n) < 0 or not math.isfinite(getattr(self, n))]
         wrong += [] if self.mode in ("max", "min") else ["mode"]
+        wrong += [] if self.on_nan in ("stop", "rollback") else ["on_nan"]
         wrong += [] if self.precision in ("fp32", "bf16", "fp16") else ["precision"]
         if wrong:
             problems = [Problem("cannot be used", column=n, value=str(getattr(self, n))) for n in wrong]
@@ -87,7 +91,7 @@ class FitSettings:
 
     def trajectory(self) -> dict[str, Any]:
         """Return the settings that decide which weights come out; a resumed run must have the same."""
-        free = ("device", "save_steps", "save_minutes", "keep_checkpoints")
+        free = ("device", "save_steps", "save_minutes", "keep_checkpoints", "on_nan")
         return {name: value for name, value in asdict(self).items() if name not in free}
 
 
@@ -138,6 +142,8 @@ class TrainState:
         Nothing is left to do; ``stopped_early`` says why if not all epochs were used.
     pieces
         Into how many pieces micro-batches are cut because memory ran out.
+    rollbacks
+        How often it went back after a loss that was no number; each halves the learning rate.
     scaler
         State of the loss scaling (fp16).
     """
@@ -152,6 +158,7 @@ class TrainState:
     finished: bool = False
     stopped_early: bool = False
     pieces: int = 1
+    rollbacks: int = 0
     scaler: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

@@ -355,7 +355,8 @@ def test_a_loss_that_is_not_finite_names_step_and_row(tmp_path, value):
     step = len(ToySource().plan(0)) + position + 1
     assert f"step {step} " in caught.value.found
     assert [problem.line for problem in caught.value.problems] == [19]  # row 17 under a header
-    assert "--learning-rate" in caught.value.fix
+    assert "labels are extreme" in caught.value.found
+    assert caught.value.fix.count(";") == 2  # three remedies
     assert torch.equal(model.head.weight, at_evaluation[0])  # learning rate 0: not a bit has changed
     assert torch.isfinite(model.head.weight).all()
     assert list(list_checkpoints(run.ckpt_dir)) == [11]
@@ -369,6 +370,90 @@ def test_a_gradient_that_is_not_finite(tmp_path):
         toy_fit(tmp_path / "run", model=model)
     assert torch.equal(model.head.weight, before)
     assert caught.value.problems
+    assert "--learning-rate" in caught.value.fix
+    assert "--on-nan rollback" in caught.value.fix
+
+
+class Exploding(ToyModel):
+    """Its gradient overflows in one step, unless the weights were reached with a low learning rate."""
+
+    def __init__(self, source: ToySource, at: int, times: int) -> None:
+        super().__init__()
+        self.at, self.times = len(source.plan(0)) + at, times
+        self.steps = self.failures = 0
+        self.head.weight.register_hook(self._maybe)
+
+    def _maybe(self, gradient: torch.Tensor) -> torch.Tensor:
+        self.steps += 1
+        if self.steps == self.at and self.failures < self.times:
+            self.failures += 1
+            self.steps = self.at - 3  # the checkpoint that training goes back to lies three steps before
+            return gradient * math.nan
+        return gradient
+
+
+def test_rollback_goes_back_and_halves_the_learning_rate(tmp_path, caplog):
+    """Two steps after a checkpoint the gradient is no number, twice; then it is."""
+    source = ToySource()
+    model = Exploding(source, at=3, times=2)  # steps 12 and 13 are good, 14 is not; epoch 1 ends with 11
+    _, run, result = toy_fit(
+        tmp_path / "run", model=model, source=source, on_nan="rollback", schedule="constant", epochs=3
+    )
+    assert result.steps == 33
+    assert torch.isfinite(model.head.weight).all()
+    rollbacks = [event for event in run.events() if event["event"] == "rollback"]
+    assert [(e["step"], e["to_step"], e["count"], e["factor"]) for e in rollbacks] == [
+        (14, 11, 1, 0.5),
+        (14, 11, 2, 0.25),
+    ]
+    rows = [row for row in rows_of(run) if row["event"] == "step"]
+    assert [row["step"] for row in rows] == list(range(1, 34))  # every step once
+    rates = {row["step"]: row["learning_rate"] for row in rows}
+    assert (rates[11], rates[12], rates[33]) == (0.05, 0.0125, 0.0125)
+    assert "Back to step 11 with 0.25 times the learning rate" in caplog.text
+
+
+def test_rollback_is_bounded_and_starts_from_the_beginning_if_it_must(tmp_path):
+    source = Poisoned(17, math.nan)
+    source.active = True  # from the very first step on: going back cannot help
+    with pytest.raises(NonFiniteError):
+        toy_fit(tmp_path / "run", source=source, on_nan="rollback")
+    run = Run.open(tmp_path / "run")
+    assert [e["to_step"] for e in run.events() if e["event"] == "rollback"] == [0, 0, 0]
+
+
+def test_a_training_that_went_back_resumes_bit_for_bit(tmp_path):
+    """Killed after the rollback and before the next checkpoint: the rollback happens again, once."""
+
+    def options() -> dict:
+        source = ToySource()
+        return {"model": Exploding(source, at=3, times=1), "on_nan": "rollback", "epochs": 3}
+
+    straight, run, _ = toy_fit(tmp_path / "straight", source=ToySource(), **options())
+    chosen = options()
+    with pytest.raises(Killed):
+        toy_fit(tmp_path / "run", source=Interrupting(16, kill), **chosen)
+    chosen["model"] = (
+        ToyModel()
+    )  # from the checkpoint on nothing overflows, as the second time in the first run
+    chosen["model"].head.weight.register_hook(once_at(3))
+    resumed, again, result = toy_fit(tmp_path / "run", source=ToySource(), resume=True, **chosen)
+    assert result.resumed_from == 11
+    assert same_weights(straight, resumed)
+    assert rows_of(again) == rows_of(run)
+    for one in (run, again):
+        assert [e["count"] for e in one.events() if e["event"] == "rollback"] == [1]
+
+
+def once_at(call: int):
+    """A hook that makes the n-th gradient no number."""
+    calls = []
+
+    def hook(gradient: torch.Tensor) -> torch.Tensor:
+        calls.append(gradient)
+        return gradient * math.nan if len(calls) == call else gradient
+
+    return hook
 
 
 # --- precision, device, settings
