@@ -202,7 +202,7 @@ def predict(
 
 
 def load(run: str | Path, **machine: Any) -> Predictor:
-    """Load a trained model.
+    """Load a trained model, or the ensemble of a run with folds or seeds.
 
     Parameters
     ----------
@@ -212,12 +212,9 @@ def load(run: str | Path, **machine: Any) -> Predictor:
         ``device``, ``precision``, ``tokens_per_batch`` and ``long`` of
         :class:`profactory.inference.predictor.Predictor`.
     """
-    from profactory.inference.predictor import Predictor
-    from profactory.models.protein_model import ProteinModel
-    from profactory.models.saving import saved_fingerprint
+    from profactory.inference.opening import open_predictor
 
-    folder = model_path(run)
-    return Predictor(ProteinModel.load(folder), fingerprint=saved_fingerprint(folder), **machine)
+    return open_predictor(model_path(run), **machine)
 
 
 def check(data: str | Path, **options: Any) -> DataReport:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from profactory.tasks import Calibration, Task, Values
+from profactory.tasks.task import Column
 
 
 def no_outputs(task: Task) -> Values:
@@ -41,6 +42,13 @@ def decode_rows(
         Give ``probability_<class>`` too.
     """
     decoded = {**task.decode(outputs, probabilities=probabilities), **calibration.columns(task, outputs)}
+    return fill_unread(task, sequences, outputs, decoded)
+
+
+def fill_unread(
+    task: Task, sequences: Sequence[str], outputs: Values, decoded: Mapping[str, Column]
+) -> dict[str, list[Any]]:
+    """Give per-residue text an empty item for each residue that was not read; see :func:`decode_rows`."""
     columns = {name: list(column) for name, column in decoded.items()}
     if not task.per_residue:
         return columns

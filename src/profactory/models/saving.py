@@ -71,7 +71,13 @@ def save_model(model: ProteinModel, directory: Path, provenance: Mapping[str, An
     return directory
 
 
-def load_model(directory: Path, *, attention: str = "auto", trust_remote_code: bool = False) -> ProteinModel:
+def load_model(
+    directory: Path,
+    *,
+    attention: str = "auto",
+    trust_remote_code: bool = False,
+    backbone: Backbone | None = None,
+) -> ProteinModel:
     """Read a model's folder.
 
     Nothing in the folder is executed or unpickled; names and shapes of all tensors are compared with
@@ -83,13 +89,21 @@ def load_model(directory: Path, *, attention: str = "auto", trust_remote_code: b
         The folder.
     attention, trust_remote_code
         See :meth:`profactory.models.backbone.Backbone.load`.
+    backbone
+        A frozen one that is loaded already, of another model with the same.
 
     Raises
     ------
     ModelLoadError
         If it is no model of ours, incomplete, damaged, unsafe or written by a newer version.
     """
-    section = _read_section(directory)
+    section = read_section(directory)
+    if "ensemble" in section:
+        raise ModelLoadError(
+            f"{directory} is an ensemble of {len(section['ensemble'])} models.",
+            expected="one model",
+            fix=f"give one of them: {directory / 'members' / str(section['ensemble'][0])}",
+        )
     try:
         design, task = Design.from_dict(section["design"]), Task.from_dict(section["task"])
         calibration = Calibration.from_dict(section["calibration"])
@@ -99,10 +113,11 @@ def load_model(directory: Path, *, attention: str = "auto", trust_remote_code: b
             f'The section "profactory" of {directory / "config.json"} is incomplete: {error}',
             expected="config.json as it was saved",
         ) from error
-    backbone = Backbone.load(
+    shared = backbone is not None
+    backbone = backbone or Backbone.load(
         spec, dtype=dtype, attention=attention, trust_remote_code=trust_remote_code, layer=design.layer
     )
-    _check_backbone(directory, section["backbone"], backbone, compare_weights=not stored)
+    _check_backbone(directory, section["backbone"], backbone, compare_weights=shared or not stored)
     model = ProteinModel.assemble(backbone, task, design)
     model.calibration = calibration
     expected = {name: tuple(tensor.shape) for name, tensor in _head_state(model).items()}
@@ -166,7 +181,14 @@ def _own_config(backbone: Backbone) -> dict[str, Any]:
     return {**kept, "architectures": [backbone.family.model_class] if backbone.family.model_class else []}
 
 
-def _read_section(directory: Path) -> dict[str, Any]:
+def read_section(directory: Path) -> dict[str, Any]:
+    """Read what we wrote into a model's configuration.
+
+    Raises
+    ------
+    ModelLoadError
+        It is no model of ours, unsafe, or written by a newer version.
+    """
     config = read_config(directory, limit=64 << 20)  # thousands of class names are allowed
     section = config.get("profactory")
     if not isinstance(section, dict):

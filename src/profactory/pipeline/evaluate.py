@@ -11,8 +11,7 @@ from profactory.data.dataset import Dataset
 from profactory.data.prepare import prepare_dataset
 from profactory.errors import RunExistsError, SplitError
 from profactory.evaluation.report import EvaluatedSplit, measure, write_report
-from profactory.inference.predictor import Predictor
-from profactory.models.protein_model import ProteinModel
+from profactory.inference.opening import open_predictor
 from profactory.progress import Progress
 from profactory.training.sources import truncated
 
@@ -26,12 +25,11 @@ def evaluate_model(
         raise RunExistsError(
             f"{folder} exists and is not empty.", fix="choose another --out, or type --overwrite"
         )
-    protein_model = ProteinModel.load(model)
-    task = protein_model.task
+    predictor = open_predictor(model, **machine)
+    task = predictor.task
     dataset = prepare_dataset(source, task=task).dataset
     dataset, name = _chosen_rows(dataset, split)
     sequences = [str(s) for s in dataset.sequences.to_pylist()]
-    predictor = Predictor(protein_model, **machine)
     with Progress("predicting", len(sequences), unit="sequences") as progress:
         outputs = predictor.predict_outputs(sequences, progress)
     targets = task.encode(dataset.label_cells(), dataset.lengths.tolist())
