@@ -218,8 +218,8 @@ def load(run: str | Path, **machine: Any) -> Predictor:
 
 
 def check(data: str | Path, **options: Any) -> DataReport:
-    """Report on a table without training; see :func:`profactory.data.checking.check`."""
-    from profactory.data.checking import check as check_data
+    """Report on a table without training; see :func:`profactory.pipeline.check.check_data`."""
+    from profactory.pipeline.check import check_data
 
     return check_data(data, **options)
 

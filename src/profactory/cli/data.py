@@ -12,11 +12,11 @@ from profactory.cli import terminal
 from profactory.cli.flags import FLAG, OUTPUT, Json, Overwrite, UsageError, validated, with_settings
 from profactory.config import SplitMethod
 
-COLUMNS = ("sequence_column", "label_column", "split_column", "task")
+COLUMNS = ("sequence_column", "label_column", "split_column", "header_pattern", "task")
 DIVISION = Group("Division", sort_key=3)
 
 
-@with_settings(*COLUMNS, "limit", "sample")
+@with_settings(*COLUMNS, "limit", "sample", "model", "revision", "method", "max_length")
 def check(  # noqa: D417 - the settings describe themselves
     data: str,
     /,
@@ -30,9 +30,10 @@ def check(  # noqa: D417 - the settings describe themselves
     """Report on a table of sequences, and name every row that cannot be used.
 
     Ends with exit code 1 if the data cannot be used as they are, unless
-    --fix has written a copy that can.
+    --fix has written a copy that can. Nothing is written without --out.
 
     Example: profactory check proteins.csv
+             profactory check proteins.csv --model esm2-650m --method lora --out report
              profactory check proteins.csv --fix --out clean
 
     Parameters
@@ -40,17 +41,17 @@ def check(  # noqa: D417 - the settings describe themselves
     data
         Whatever train takes: a file, a folder with train, validation and test files, or bundled:NAME.
     fix
-        Write a clean copy and the list of rejected rows to the folder --out.
+        Write a clean copy and a log of every change to the folder --out.
     out
-        Folder for the clean copy.
+        Folder for report.html, report.json and rejected_rows.csv.
     overwrite
         Replace files in the folder --out.
     json
         Print the report as JSON.
     """
-    if fix != (out is not None):
+    if fix and out is None:
         raise UsageError(
-            "--fix and --out belong together.", fix="profactory check DATA --fix --out DIR, or leave out both"
+            "--fix needs a place for the clean copy.", fix="profactory check DATA --fix --out DIR"
         )
     from profactory import api
 

@@ -23,6 +23,8 @@ class DataSettings(Settings):
     """Column with the labels; several for several regression targets."""
     split_column: str | None = None
     """Column with train, validation and test; found by its name if not given."""
+    header_pattern: str | None = None
+    """FASTA: a regular expression whose named groups become columns: '(?P<id>[^|]+)[|](?P<label>.+)'."""
     task: TaskKind | None = None
     """Task; inferred from the labels if not given."""
     split: SplitMethod = "auto"

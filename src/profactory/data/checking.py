@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,7 @@ import numpy as np
 
 from profactory.data.checking_text import render
 from profactory.data.dataset import DATA_FILE
-from profactory.data.fixing import Fixed, fix_dataset
-from profactory.data.homology import usable_cores
+from profactory.data.fixing import Fixed, fix_dataset, write_rejected
 from profactory.data.label_profile import LabelProfile, profile_labels
 from profactory.data.prepare import Prepared, prepare_dataset
 from profactory.errors import Problem
@@ -22,10 +22,11 @@ MODEL_LENGTH = 1022  # residues that ESM-2 models were trained to read; the comm
 FEW_ROWS = 100
 RARE_CLASS = 10
 IMBALANCED = 10.0  # commonest class by rarest
-# Forward pass: 2 operations per parameter and residue. The speed is what small models reach on one core of
-# an ordinary processor; the estimate is meant to tell seconds from hours.
-FLOPS_PER_CORE = 1.5e10
-SMALL_MODEL = 8e6
+BINS = 12  # of the histogram of lengths
+OUTLIERS = 2.0  # lengths above so many times the 99th percentile share the last bin
+
+#: From a prepared data set to what training on it costs; see :mod:`profactory.pipeline.check`.
+Estimator = Callable[[Prepared], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class DataReport:
     counts
         ``rows_read`` = ``used`` + ``rejected``, and what else the reader counted.
     problems
-        Rows that cannot be used, with line, column, value and reason (the first 10,000).
+        Rows that cannot be used, with line, column, value and reason (the first 10,000; all of them are
+        in ``rejected_rows.csv`` if a folder was given).
     task, task_reason
         What the labels are and why; empty without labels.
     labels
@@ -51,15 +53,17 @@ class DataReport:
     lengths
         Residues: shortest, mean, median, longest and a histogram.
     too_long, model_length
-        Sequences longer than what a model reads, and that length.
+        Sequences longer than what the model reads, and that length.
     warnings
         Sentences about what would spoil training or its evaluation.
     estimate
-        Residues, size on disk, rough seconds to embed all sequences once.
+        Memory, time and disk of training here; ``table_bytes`` is the validated table alone.
     next_command
         The command to type next.
     fixed
         What ``fix`` wrote.
+    written
+        Files written in all.
     """
 
     source: str
@@ -77,6 +81,7 @@ class DataReport:
     estimate: dict[str, Any]
     next_command: str
     fixed: Fixed | None = None
+    written: list[str] = field(default_factory=list)
 
     @property
     def usable(self) -> bool:
@@ -103,7 +108,7 @@ class _Options:
     """What the user typed, to be typed again in the next command."""
 
     source: str
-    columns: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def command(self, prepared: Prepared, fixed: Fixed | None) -> str:
         """Return the command to type next, with the clean copy if there is one."""
@@ -111,8 +116,10 @@ class _Options:
             return f"profactory predict RUN {shlex.quote(self.source)} --out predictions.csv"
         rejected = bool(prepared.counts["rejected"])
         words = ["profactory", "train", shlex.quote(str(fixed.data) if fixed else self.source)]
-        for name, value in self.columns.items():
-            for item in [value] if isinstance(value, str) else value or []:
+        for name, value in self.settings.items():
+            if fixed and name == "header_pattern":
+                continue  # the clean copy is a table
+            for item in value if isinstance(value, list | tuple) else [] if value is None else [value]:
                 words += [f"--{name.replace('_', '-')}", shlex.quote(str(item))]
         if rejected and fixed is None:
             words.append("--bad-rows drop")
@@ -125,11 +132,14 @@ def check(
     sequence_column: str | None = None,
     label_column: str | list[str] | None = None,
     split_column: str | None = None,
+    header_pattern: str | None = None,
     task: TaskKind | None = None,
     limit: int | None = None,
     sample: float | None = None,
     seed: int = 0,
     max_length: int = MODEL_LENGTH,
+    estimator: Estimator | None = None,
+    also_typed: Mapping[str, Any] | None = None,
     fix: bool = False,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -140,41 +150,57 @@ def check(
     ----------
     source
         Whatever training takes.
-    sequence_column, label_column, split_column, task, limit, sample, seed
+    sequence_column, label_column, split_column, header_pattern, task, limit, sample, seed
         As for :func:`profactory.data.prepare.prepare_dataset`.
     max_length
         Residues that the model to be trained reads; longer sequences are counted.
+    estimator
+        Says what training costs; None to leave that out.
+    also_typed
+        Further settings to repeat in the next command.
     fix, out, overwrite
-        Write clean files, ``rejected_rows.csv`` and ``changes.csv`` into the folder `out`.
+        A folder for ``rejected_rows.csv`` and, with `fix`, clean files and ``changes.csv``. Without a folder
+        nothing is written.
 
     Raises
     ------
     DataError
         The data cannot be read at all, columns are missing, or no row can be used.
     """
+    reading = {
+        "sequence_column": sequence_column,
+        "label_column": label_column,
+        "split_column": split_column,
+        "header_pattern": header_pattern,
+        "task": task,
+    }
     prepared = prepare_dataset(
         source,
-        sequence_column=sequence_column,
-        label_column=label_column,
-        split_column=split_column,
-        task=task,
+        **reading,  # type: ignore[arg-type]
         limit=limit,
         sample=sample,
         seed=seed,
         need_labels=bool(label_column or task),
         bad_rows="drop",
     )
-    columns = {
-        "sequence_column": sequence_column,
-        "label_column": label_column,
-        "split_column": split_column,
-        "task": str(task) if task else None,
-    }
-    fixed = fix_dataset(prepared, Path(out), overwrite=overwrite) if fix and out is not None else None
-    return _report(prepared, _Options(str(source), columns), max_length, fixed)
+    fixed, written = None, []
+    if out is not None:
+        written.append(str(write_rejected(prepared, Path(out), overwrite=overwrite)))
+        fixed = fix_dataset(prepared, Path(out), overwrite=overwrite) if fix else None
+        written += fixed.files if fixed else []
+    options = _Options(str(source), {**reading, **(also_typed or {})})
+    estimate = estimator(prepared) if estimator else {}
+    report = _report(prepared, options, max_length, fixed, estimate)
+    return replace(report, written=written)
 
 
-def _report(prepared: Prepared, options: _Options, max_length: int, fixed: Fixed | None) -> DataReport:
+def _report(
+    prepared: Prepared,
+    options: _Options,
+    max_length: int,
+    fixed: Fixed | None,
+    estimate: Mapping[str, Any],
+) -> DataReport:
     dataset = prepared.dataset
     profile = profile_labels(dataset, prepared.task) if prepared.task else None
     too_long = int((dataset.lengths > max_length).sum())
@@ -191,7 +217,7 @@ def _report(prepared: Prepared, options: _Options, max_length: int, fixed: Fixed
         too_long=too_long,
         model_length=max_length,
         warnings=_warnings(prepared, profile, too_long, max_length),
-        estimate=_estimate(prepared),
+        estimate={"table_bytes": (dataset.path / DATA_FILE).stat().st_size, **estimate},
         next_command=options.command(prepared, fixed),
         fixed=fixed,
     )
@@ -200,6 +226,8 @@ def _report(prepared: Prepared, options: _Options, max_length: int, fixed: Fixed
 def describe_lengths(lengths: Any) -> dict[str, Any]:
     """Return shortest, mean, median, longest, and a histogram of at most twelve round bins.
 
+    Where a few sequences are far longer than all others, one more bin holds these.
+
     Examples
     --------
     >>> describe_lengths([10, 20, 30])["histogram"]
@@ -207,10 +235,13 @@ def describe_lengths(lengths: Any) -> dict[str, Any]:
     """
     values = np.asarray(lengths)
     low, high = int(values.min()), int(values.max())
+    usual = float(np.percentile(values, 99))
+    top = int(usual) if high > OUTLIERS * usual else high
     step = next(
-        s * 10**p for p in range(9) for s in (1, 2, 5) if (high // (s * 10**p)) - (low // (s * 10**p)) < 12
+        s * 10**p for p in range(9) for s in (1, 2, 5) if (top // (s * 10**p)) - (low // (s * 10**p)) < BINS
     )
-    edges = np.arange(low // step * step, (high // step + 1) * step + 1, step)
+    edges = np.arange(low // step * step, (top // step + 1) * step + 1, step)
+    edges = np.append(edges, high + 1) if high >= edges[-1] else edges
     counts, _ = np.histogram(values, edges)
     return {
         "shortest": low,
@@ -224,9 +255,10 @@ def describe_lengths(lengths: Any) -> dict[str, Any]:
 def _warnings(prepared: Prepared, profile: LabelProfile | None, too_long: int, max_length: int) -> list[str]:
     """Say what would spoil training or its evaluation, most serious first."""
     counts = prepared.counts
+    residues = prepared.task is not None and prepared.task.per_residue
     found = []
     if prepared.task is None:
-        found.append("No label column was found; the data can be predicted on, or name it by --label-column.")
+        found.append(_no_labels(prepared))
     found += [
         f"{shared:,} of {counts['splits'][name]:,} {name} rows have a sequence that is also in train;"
         f" the {name} score will be too good. Divide anew: profactory split."
@@ -241,12 +273,21 @@ def _warnings(prepared: Prepared, profile: LabelProfile | None, too_long: int, m
         found.append(f"{counts['duplicates']:,} rows repeat a sequence; splits keep them on one side.")
     if too_long:
         found.append(
-            f"{too_long:,} sequences have more than {max_length:,} residues; a model reads the first"
-            f" {max_length:,} (--max-length), and labels of residues behind are not used."
+            f"{too_long:,} sequences have more than {max_length:,} residues: the model reads the first"
+            f" {max_length:,} (--max-length)"
+            + (", and labels of residues behind are not used." if residues else " and nothing behind.")
         )
     if counts["used"] < FEW_ROWS:
         found.append(f"{counts['used']:,} rows are few: intervals will be wide, prefer --method freeze.")
     return found + (_class_warnings(profile) if profile else [])
+
+
+def _no_labels(prepared: Prepared) -> str:
+    columns = prepared.dataset.columns
+    known = (columns.sequence, columns.split, columns.identifier)
+    others = [name for name in prepared.dataset.table.column_names if name not in known]
+    named = f"; the other columns are {', '.join(map(repr, others[:10]))}" if others else ""
+    return f"No label column was found{named}. Name it by --label-column, or predict on these data."
 
 
 def _class_warnings(profile: LabelProfile) -> list[str]:
@@ -259,15 +300,3 @@ def _class_warnings(profile: LabelProfile) -> list[str]:
     if sizes and max(sizes.values()) > IMBALANCED * max(1, min(sizes.values())):
         found.append("The classes are imbalanced; look at MCC and macro F1 rather than at accuracy.")
     return found
-
-
-def _estimate(prepared: Prepared) -> dict[str, Any]:
-    residues = int(prepared.counts["total_residues"])
-    seconds = 2 * SMALL_MODEL * residues / (FLOPS_PER_CORE * usable_cores())
-    return {
-        "residues": residues,
-        "disk_bytes": (prepared.dataset.path / DATA_FILE).stat().st_size,
-        "embedding_seconds": round(seconds, 1),
-        "basis": f"one pass of a model with {SMALL_MODEL / 1e6:.0f} million parameters"
-        f" on {usable_cores()} cores without a GPU; grows with the parameters",
-    }

@@ -18,12 +18,17 @@ RESIDUE_NOTES = {
     "white_space": "sequences with white space, removed",
     "stop_codon": "sequences ending in a stop codon '*', removed",
     "nonstandard": "sequences with non-standard residues (U O B Z X J), kept",
+    "gap": "sequences with gaps ('-' or '.'), refused",
+    "inner_stop": "sequences with a stop codon '*' before the end, refused",
+    "other_letter": "sequences with other letters, refused",
+    "empty": "rows without a sequence, refused",
+    "too_long": "sequences of impossible length, refused",
 }
 
 
 def render(report: DataReport) -> str:
     """Return the report as text: rows, problems, task, labels, lengths, warnings, next command."""
-    sections = (_rows, _problems, _residues, _labels, _lengths, _splits, _warnings, _next)
+    sections = (_rows, _problems, _residues, _missing, _labels, _lengths, _splits, _warnings, _next)
     return "\n".join(line for section in sections for line in section(report))
 
 
@@ -78,18 +83,30 @@ def _problems(report: DataReport) -> list[str]:
     more = report.counts["rejected"] - min(len(report.problems), SHOWN_PROBLEMS)
     if more > 0:
         lines.append(f"  - … and {more:,} more")
-    if report.fixed is None:
-        lines.append("  --fix --out DIR writes a clean copy, and these rows to rejected_rows.csv")
+    if not report.written:
+        lines.append("  --out DIR writes all of them to rejected_rows.csv; --fix as well, a clean copy")
     return lines
 
 
-def _residues(report: DataReport) -> list[str]:
-    found = report.counts["residues"]
-    lines = [f"  {found[kind]:,} {words}" for kind, words in RESIDUE_NOTES.items() if found.get(kind)]
+def residue_notes(found: Mapping[str, int]) -> list[str]:
+    """Return what the residue policy did, one sentence per kind that occurs."""
+    lines = [f"{found[kind]:,} {words}" for kind, words in RESIDUE_NOTES.items() if found.get(kind)]
     letters = ", ".join(f"{letter} {found[letter]:,}" for letter in "UOBZXJ" if found.get(letter))
-    if letters:
-        lines.append(f"  of these residues: {letters}")
+    return [*lines, f"of the residues kept: {letters}"] if letters else lines
+
+
+def _residues(report: DataReport) -> list[str]:
+    lines = [f"  {line}" for line in residue_notes(report.counts["residues"])]
     return ["", "Residues", *lines] if lines else []
+
+
+def _missing(report: DataReport) -> list[str]:
+    empty = report.counts["empty_cells"]
+    if not empty:
+        return []
+    named = [f"{name!r} {count:,}" for name, count in list(empty.items())[:SHOWN_CLASSES]]
+    more = f", … ({len(empty):,} columns)" if len(empty) > len(named) else ""
+    return ["", f"Empty cells by column: {', '.join(named)}{more}"]
 
 
 def _labels(report: DataReport) -> list[str]:
@@ -123,7 +140,7 @@ def _lengths(report: DataReport) -> list[str]:
     return [
         "",
         f"Length: shortest {lengths['shortest']:,}, median {lengths['median']:,.0f},"
-        f" longest {lengths['longest']:,}; {report.estimate['residues']:,} residues",
+        f" longest {lengths['longest']:,}; {report.counts['total_residues']:,} residues",
         *histogram(shape["edges"], shape["counts"], whole=True),
     ]
 
@@ -139,10 +156,44 @@ def _warnings(report: DataReport) -> list[str]:
     return ["", "Note", *(f"  ! {printable(line)}" for line in report.warnings)] if report.warnings else []
 
 
+def estimate_sentences(estimate: Mapping[str, Any]) -> list[str]:
+    """Return memory, time and disk of training here as sentences; nothing where they are not known."""
+    if "memory_bytes" not in estimate:
+        return []
+    once, epoch = estimate["seconds_once"], estimate["seconds_per_epoch"]
+    time = f"{duration(once)} to compute embeddings once, then " if once else ""
+    lines = [
+        f"{estimate['model']}, {estimate['method']}: {size(estimate['memory_bytes'])} of memory"
+        f" ({size(estimate['free_memory_bytes'])} free);"
+        f" {time}{duration(epoch)} per epoch; {size(estimate['disk_bytes'])} of disk"
+        f" ({size(estimate['free_disk_bytes'])} free).",
+        f"Without a GPU, {estimate['basis']}.",
+    ]
+    if estimate["download_bytes"]:
+        lines.append(
+            f"{size(estimate['download_bytes'])} of weights are fetched first, unless they are here."
+        )
+    return lines
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a rough number with a unit."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"about {seconds / length:,.0f} {unit}"
+    return f"about {seconds:.0f} s" if seconds >= 1 else "under a second"
+
+
+def size(count: float) -> str:
+    """Return bytes as a rough number with a unit."""
+    for unit, length in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if count >= length:
+            return f"{count / length:,.1f} {unit}" if count < 10 * length else f"{count / length:,.0f} {unit}"
+    return f"{count / 1e3:,.0f} kB"
+
+
 def _next(report: DataReport) -> list[str]:
-    seconds = report.estimate["embedding_seconds"]
-    time = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-    lines = ["", f"Estimate: about {time} for {report.estimate['basis']}."]
-    if report.fixed:
-        lines += [f"Written: {name}" for name in report.fixed.files]
-    return [*lines, f"Next: {printable(report.next_command)}"]
+    sentences = estimate_sentences(report.estimate)
+    lines = ["", "Training here", *(f"  {line}" for line in sentences)] if sentences else []
+    written = [f"Written: {name}" for name in report.written]
+    return [*lines, "", *written, f"Next: {printable(report.next_command)}"]

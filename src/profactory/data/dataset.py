@@ -15,9 +15,10 @@ from profactory.data.columns import Columns
 from profactory.errors import ReadError
 from profactory.files import read_json, sha256_file
 
-VERSION = 1
+VERSION = 2
 DATA_FILE = "data.arrow"
 META_FILE = "meta.json"
+REJECTED_FILE = "rejected.arrow"
 # Our own columns stand behind the user's; a colon and blank keep them apart from any sensible header.
 LINE, FILE, SPLIT, LENGTH = (f"profactory: {name}" for name in ("line", "file", "split", "length"))
 OWN = (LINE, FILE, SPLIT, LENGTH)

@@ -1,26 +1,30 @@
-"""Writing a clean copy of a data set, and a log of every change."""
+"""Writing what a check found: rejected rows; a clean copy of the data and a log of every change."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from profactory.data.dataset import Dataset
+from profactory.data.dataset import FILE, Dataset
 from profactory.data.prepare import Prepared
 from profactory.data.reading import open_table
 from profactory.data.residues import clean_sequences
-from profactory.data.writing import Writer, open_writer
+from profactory.data.writing import open_writer
 from profactory.errors import DataError
 
 WINDOW = 8192
 CLEAN, REJECTED, CHANGES = "clean.csv", "rejected_rows.csv", "changes.csv"
+REJECTED_COLUMNS = ("file", "line", "column", "value", "reason")
 CHANGE_COLUMNS = ("file", "line", "column", "change", "before", "after")
 SPLITS = ("train", "validation", "test")
+Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Fixed:
 
 
 def fix_dataset(prepared: Prepared, out: Path, *, overwrite: bool = False) -> Fixed:
-    """Write the usable rows, the rejected rows and a log of every change into a folder.
+    """Write the usable rows and a log of every change into a folder.
 
     Nothing but what the reader's rules say is changed: rows that cannot be used are left out; sequences
     lose white space and a stop codon at the end and become upper case. Labels, other columns and the order of
@@ -78,30 +82,42 @@ def fix_dataset(prepared: Prepared, out: Path, *, overwrite: bool = False) -> Fi
     """
     dataset = prepared.dataset
     parts = _parts(dataset)
-    names = [*parts, REJECTED, CHANGES]
-    _check_free(out, names, overwrite)
+    check_free(out, [*parts, CHANGES], overwrite=overwrite)
     for name, rows in parts.items():
         _write_rows(dataset, rows, out / name)
-    _write_rejected(prepared, out / REJECTED)
     changed = _write_changes(prepared, out / CHANGES)
     return Fixed(
         out,
-        [str(out / name) for name in names],
+        [str(out / name) for name in (*parts, CHANGES)],
         {name: len(rows) for name, rows in parts.items()},
         int(prepared.counts["rejected"]),
         changed,
     )
 
 
-def _parts(dataset: Dataset) -> dict[str, Any]:
-    """Return the rows of each clean file."""
-    if not any(source["split"] for source in dataset.sources):
-        return {CLEAN: np.arange(len(dataset))}
-    rows = {f"{name}.csv": np.flatnonzero(dataset.splits == name) for name in SPLITS}
-    return {name: indices for name, indices in rows.items() if len(indices)}
+def write_rejected(prepared: Prepared, out: Path, *, overwrite: bool = False) -> Path:
+    """Write every row that cannot be used into ``rejected_rows.csv`` of a folder; return its path.
+
+    Raises
+    ------
+    DataError
+        The file is there already.
+    """
+    check_free(out, [REJECTED], overwrite=overwrite)
+    with open_writer(out / REJECTED, REJECTED_COLUMNS) as writer:
+        for problems in prepared.all_rejected():
+            writer.write({name: [getattr(p, name) for p in problems] for name in REJECTED_COLUMNS})
+    return out / REJECTED
 
 
-def _check_free(out: Path, names: list[str], overwrite: bool) -> None:
+def check_free(out: Path, names: Sequence[str], *, overwrite: bool) -> None:
+    """Refuse to overwrite unasked.
+
+    Raises
+    ------
+    DataError
+        `out` is a file, or holds one of the names.
+    """
     if out.exists() and not out.is_dir():
         raise DataError(f"{out} is a file.", expected="a folder", fix="choose another --out")
     taken = [name for name in names if (out / name).exists()]
@@ -113,55 +129,62 @@ def _check_free(out: Path, names: list[str], overwrite: bool) -> None:
         )
 
 
-def _write_rows(dataset: Dataset, rows: Any, path: Path) -> None:
+def _parts(dataset: Dataset) -> dict[str, Rows]:
+    """Return the rows of each clean file."""
+    if not any(source["split"] for source in dataset.sources):
+        return {CLEAN: np.arange(len(dataset))}
+    rows = {f"{name}.csv": np.flatnonzero(dataset.splits == name) for name in SPLITS}
+    return {name: indices for name, indices in rows.items() if len(indices)}
+
+
+def _write_rows(dataset: Dataset, rows: Rows, path: Path) -> None:
     names = dataset.table.column_names
-    with open_writer(path, names) as writer:
+    with open_writer(path, names, verbatim=True) as writer:
         for start in range(0, len(rows), WINDOW):
             window = rows[start : start + WINDOW]
             writer.write({name: dataset.column(name, window).to_pylist() for name in names})
-
-
-def _write_rejected(prepared: Prepared, path: Path) -> None:
-    fields = ("file", "line", "column", "value", "reason")
-    with open_writer(path, fields) as writer:
-        writer.write({name: [getattr(p, name) for p in prepared.rejected] for name in fields})
 
 
 def _write_changes(prepared: Prepared, path: Path) -> int:
     """Log removed rows and changed sequences; return the number of changed sequences."""
     changed = 0
     with open_writer(path, CHANGE_COLUMNS) as writer:
-        for problem in prepared.rejected:
-            cells = (
-                problem.file,
-                problem.line,
-                problem.column,
-                f"row removed: {problem.reason}",
-                problem.value,
-                "",
-            )
-            _write_change(writer, cells)
-        for cells in _sequence_changes(prepared.dataset):
-            _write_change(writer, cells)
-            changed += 1
+        for problems in prepared.all_rejected():
+            rows = [(p.file, p.line, p.column, f"row removed: {p.reason}", p.value, "") for p in problems]
+            writer.write(dict(zip(CHANGE_COLUMNS, zip(*rows, strict=True), strict=True)))
+        for rows in _sequence_changes(prepared.dataset):
+            writer.write(dict(zip(CHANGE_COLUMNS, zip(*rows, strict=True), strict=True)))
+            changed += len(rows)
     return changed
 
 
-def _write_change(writer: Writer, cells: tuple[Any, ...]) -> None:
-    writer.write({name: [cell] for name, cell in zip(CHANGE_COLUMNS, cells, strict=True)})
-
-
-def _sequence_changes(dataset: Dataset) -> Iterator[tuple[Any, ...]]:
+def _sequence_changes(dataset: Dataset) -> Iterator[list[tuple[Any, ...]]]:
     """Read the files again and compare; the data set holds clean sequences only."""
-    column = dataset.columns.sequence
-    lines, files = dataset.lines, np.asarray(dataset.files)
-    for source in dataset.sources:
-        used = set(lines[files == source["path"]].tolist())
-        for chunk in open_table(source["path"]).chunks():
+    column, pattern = dataset.columns.sequence, dataset.meta["header_pattern"]
+    files = dataset.column(FILE).to_numpy()
+    for index, source in enumerate(dataset.sources):
+        used = dataset.lines[files == index]  # ascending, as in the file
+        for chunk in open_table(source["path"], header_pattern=pattern).chunks():
             before = chunk.columns.column(column)
-            after = clean_sequences(before).sequences
-            differ = pc.fill_null(pc.not_equal(before, after.cast(before.type)), False)
-            for row in np.flatnonzero(differ.to_numpy(zero_copy_only=False)).tolist():
-                if int(chunk.lines[row]) in used:
-                    texts = before[row].as_py(), after[row].as_py()
-                    yield source["path"], int(chunk.lines[row]), column, "sequence cleaned", *texts
+            after = clean_sequences(before).sequences.cast(before.type)
+            differ = pc.fill_null(pc.not_equal(before, after), False).to_numpy(zero_copy_only=False)
+            rows = np.flatnonzero(differ & np.isin(chunk.lines, _between(used, chunk.lines)))
+            if len(rows):
+                yield [
+                    (source["path"], line, column, "sequence cleaned", old, new)
+                    for line, old, new in zip(
+                        chunk.lines[rows].tolist(), _texts(before, rows), _texts(after, rows), strict=True
+                    )
+                ]
+
+
+def _between(used: Rows, lines: Rows) -> Rows:
+    """Return the part of the ascending `used` that lies within the lines of a chunk."""
+    if not len(lines):
+        return used[:0]
+    low, high = np.searchsorted(used, [lines.min(), lines.max() + 1])
+    return used[low:high]
+
+
+def _texts(cells: pa.Array, rows: Rows) -> list[str]:
+    return list(cells.take(pa.array(rows)).to_pylist())

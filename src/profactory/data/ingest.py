@@ -72,6 +72,8 @@ class Ingested:
         All columns of the user's tables, in order.
     rows_read, counts
         Rows looked at, and the counts of the residue policy.
+    empty_cells
+        Cells without text, by column, where there are any.
     hashes
         Hash of each sequence written, in parts; taken here, where the sequences are in memory anyway.
     """
@@ -80,6 +82,7 @@ class Ingested:
     names: list[str]
     rows_read: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+    empty_cells: Counter[str] = field(default_factory=Counter)
     hashes: list[NDArray[np.int64]] = field(default_factory=list)
 
 
@@ -214,6 +217,7 @@ class _Ingestion:
         rows = chunk.columns.num_rows
         result.rows_read += rows + len(chunk.problems)
         self.problems.extend(chunk.problems, kind="unreadable")
+        result.empty_cells.update(_empty_cells(chunk.columns))
         cleaned = clean_sequences(chunk.columns.column(columns.sequence))
         result.counts.update(cleaned.counts)
         good = cleaned.good
@@ -265,3 +269,12 @@ class _Ingestion:
         value = shorten(chunk.columns.column(column)[row].as_py())
         line = int(chunk.lines[row])
         self.problems.add(Problem(reason, str(file.path), line, column, value), kind=kind)
+
+
+def _empty_cells(columns: pa.RecordBatch) -> dict[str, int]:
+    """Count the cells without text of each column that has any."""
+    empty = {
+        name: pc.sum(pc.equal(pc.binary_length(cells), 0)).as_py()
+        for name, cells in zip(columns.schema.names, columns.columns, strict=True)
+    }
+    return {name: count for name, count in empty.items() if count}

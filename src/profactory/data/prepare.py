@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from profactory.data.dataset import (
     FILE,
     LINE,
     META_FILE,
+    REJECTED_FILE,
     VERSION,
     Dataset,
     open_arrow,
@@ -26,7 +27,7 @@ from profactory.data.dataset import (
 from profactory.data.ingest import Ingested, Reading, ingest
 from profactory.data.labels import CheckedLabels, check_labels
 from profactory.data.overlap import count_overlaps
-from profactory.data.problems import Problems
+from profactory.data.problems import Problems, stored_problems
 from profactory.data.reading.detect import check_is_file
 from profactory.data.sources import SourceFile, find_sources
 from profactory.errors import ColumnError, ConfigError, DataError, Problem, ReadError, RowError
@@ -47,7 +48,8 @@ class Prepared:
     task, task_reason
         What the labels are, and why; None without labels.
     rejected
-        Rows left out (``bad_rows="drop"``), the first 10,000; ``counts["rejected"]`` is the number of all.
+        Rows left out (``bad_rows="drop"``), the first 10,000; ``counts["rejected"]`` is the number of all,
+        :meth:`all_rejected` reads them.
     counts
         ``rows_read`` = ``used`` + ``rejected``; ``rejected_by``; the residue policy's counts; ``splits``;
         ``duplicates`` and ``contradictory`` sequences; ``in_train`` (rows of validation and test whose
@@ -59,6 +61,11 @@ class Prepared:
     task_reason: str
     rejected: list[Problem] = field(default_factory=list)
     counts: dict[str, Any] = field(default_factory=dict)
+
+    def all_rejected(self) -> Iterator[list[Problem]]:
+        """Yield every row that was left out, as they stand in the files, some thousand at a time."""
+        files = [source["path"] for source in self.dataset.sources]
+        return stored_problems(self.dataset.path / REJECTED_FILE, files)
 
 
 def prepare_dataset(
@@ -198,7 +205,9 @@ class _Preparation:
     problems: Problems = field(default_factory=Problems)
 
     def run(self, folder: Path, sources: list[dict[str, Any]], wanted: TaskKind | Task | None) -> None:
-        """Write ``data.arrow`` and ``meta.json`` into `folder`."""
+        """Write ``data.arrow``, ``meta.json`` and, if rows are left out, ``rejected.arrow`` into `folder`."""
+        store = folder / REJECTED_FILE if self.bad_rows == "drop" else None
+        self.problems = Problems(store, [str(file.path) for file in self.files])
         data = folder / DATA_FILE
         ingested = ingest(self.files, self.reading, data, self.problems)
         table = open_arrow(data)
@@ -207,6 +216,7 @@ class _Preparation:
         checked = self._check(table, ingested, wanted)
         bad = checked.bad if checked else {}
         self._note_labels(table, bad, ingested.columns)
+        self.problems.finish()
         usable = table.num_rows - len(bad)
         if self.problems.total and not (usable and self.bad_rows == "drop"):
             raise self._bad_rows(ingested.rows_read, usable)
@@ -221,6 +231,7 @@ class _Preparation:
             "rejected": self.problems.total,
             "rejected_by": dict(self.problems.kinds),
             "residues": dict(ingested.counts),
+            "empty_cells": dict(ingested.empty_cells),
             **count_overlaps(table, ingested.columns, hashes),
         }
         meta = {
@@ -231,7 +242,8 @@ class _Preparation:
             "task": checked.task.to_dict() if checked else None,
             "task_reason": checked.reason if checked else "",
             "counts": counts,
-            "rejected": [problem.to_dict() for problem in self.problems.in_order(self._paths())],
+            "rejected": [problem.to_dict() for problem in self.problems.in_order()],
+            "header_pattern": self.reading.header_pattern,
         }
         atomic_write_json(folder / META_FILE, meta)
 
@@ -263,9 +275,6 @@ class _Preparation:
             )
             self.problems.add(problem, kind="label")
 
-    def _paths(self) -> list[str]:
-        return [str(file.path) for file in self.files]
-
     def _bad_rows(self, rows_read: int, usable: int) -> RowError:
         problems = self.problems
         return RowError(
@@ -274,7 +283,7 @@ class _Preparation:
             fix="mend the rows named above, or leave them out with --bad-rows drop"
             if usable
             else "mend the rows named above; no usable row is left",
-            problems=problems.in_order(self._paths()),
+            problems=problems.in_order(),
         )
 
 

@@ -39,6 +39,7 @@ _NAMES = {
     ".": "a gap, '.',",
     "*": "a stop codon, '*', before the end,",
 }
+_KINDS = {"-": "gap", ".": "gap", "*": "inner_stop"}
 
 
 @dataclass
@@ -53,7 +54,8 @@ class CleanResult:
         Row to the reason for which it is refused.
     counts
         How many rows were changed or are special, by kind: ``lower_case``, ``white_space``,
-        ``stop_codon`` and ``nonstandard``, and how many residues are ``U``, ``O``, … each.
+        ``stop_codon`` and ``nonstandard``, and how many residues are ``U``, ``O``, … each. How many are
+        refused: ``empty``, ``too_long``, ``gap``, ``inner_stop`` and ``other_letter``.
     """
 
     sequences: pa.Array
@@ -137,9 +139,10 @@ def _clean_one(text: str, row: int, result: CleanResult, max_residues: int) -> s
         clean, seen["stop_codon"] = clean[:-1], 1
     if clean.isascii() and clean != clean.upper():
         clean, seen["lower_case"] = clean.upper(), 1
-    reason = _reason(text, clean, max_residues)
-    if reason:
+    kind, reason = _refusal(text, clean, max_residues)
+    if kind:
         result.reasons[row] = reason
+        result.counts[kind] += 1
         return clean
     for letter in NONSTANDARD:
         seen[letter] = clean.count(letter)
@@ -148,21 +151,24 @@ def _clean_one(text: str, row: int, result: CleanResult, max_residues: int) -> s
     return clean
 
 
-def _reason(text: str, clean: str, max_residues: int) -> str:
-    """Say why a sequence cannot be used, or nothing if it can; positions count in the text of the file."""
+def _refusal(text: str, clean: str, max_residues: int) -> tuple[str, str]:
+    """Return the kind and the reason for which a sequence cannot be used, or two empty texts if it can.
+
+    Positions count in the text of the file.
+    """
     if not clean:
-        return "the sequence is empty"
+        return "empty", "the sequence is empty"
     if len(clean) > max_residues:
-        return f"the sequence has {len(clean):,} residues, more than {max_residues:,}"
+        return "too_long", f"the sequence has {len(clean):,} residues, more than {max_residues:,}"
     wrong = _WRONG.search(clean)
     if not wrong:
-        return ""
+        return "", ""
     letter = wrong.group()
     position = _position_in(text, wrong.start())
     what = _NAMES.get(letter, f"letter {text[position - 1]!r}")
     more = len(_WRONG.findall(clean)) - 1
     others = f" (and {more:,} more such letters)" if more else ""
-    return f"{what} at position {position:,} is no residue{others}"
+    return _KINDS.get(letter, "other_letter"), f"{what} at position {position:,} is no residue{others}"
 
 
 def _position_in(text: str, index: int) -> int:

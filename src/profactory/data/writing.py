@@ -67,6 +67,10 @@ def cell_text(value: Any) -> str:
     return str(value)
 
 
+def _verbatim_text(value: Any) -> str:
+    return value if isinstance(value, str) else cell_text(value)
+
+
 def free_name(name: str, taken: Sequence[str]) -> str:
     """Return `name`, or with the next free number if it is taken: ``prediction_2``."""
     free, number = name, 2
@@ -102,7 +106,7 @@ def format_of(path: str | Path) -> str:
 
 
 @contextmanager
-def open_writer(path: str | Path, columns: Sequence[str]) -> Iterator[Writer]:
+def open_writer(path: str | Path, columns: Sequence[str], *, verbatim: bool = False) -> Iterator[Writer]:
     """Open a table for writing; the file appears when the block ends without an error.
 
     Parameters
@@ -112,6 +116,8 @@ def open_writer(path: str | Path, columns: Sequence[str]) -> Iterator[Writer]:
         also with ``.gz``.
     columns
         Column names in order.
+    verbatim
+        Write text cells as they are: for tables that are read again, in which a class may be called ``+``.
 
     Raises
     ------
@@ -131,7 +137,10 @@ def open_writer(path: str | Path, columns: Sequence[str]) -> Iterator[Writer]:
                 yield writer
         else:
             with _open_text(temporary, compressed=str(path).lower().endswith(".gz")) as handle:
-                yield _JsonWriter(handle, names) if kind == "jsonl" else _TextWriter(handle, names, kind)
+                text = _verbatim_text if verbatim else cell_text
+                yield (
+                    _JsonWriter(handle, names) if kind == "jsonl" else _TextWriter(handle, names, kind, text)
+                )
 
 
 def write_table(path: str | Path, cells: Cells) -> None:
@@ -172,13 +181,14 @@ def _values(cells: Cells, names: Sequence[str], convert: Callable[[Any], Any]) -
 
 
 class _TextWriter:
-    def __init__(self, handle: IO[str], names: Sequence[str], kind: str) -> None:
+    def __init__(self, handle: IO[str], names: Sequence[str], kind: str, text: Callable[[Any], str]) -> None:
         self.names = names
+        self.text = text
         self.rows = csv.writer(handle, delimiter="\t" if kind == "tsv" else ",", lineterminator="\n")
-        self.rows.writerow([neutral_text(name) for name in names])
+        self.rows.writerow([text(name) for name in names])
 
     def write(self, cells: Cells) -> None:
-        self.rows.writerows(_values(cells, self.names, cell_text))
+        self.rows.writerows(_values(cells, self.names, self.text))
 
 
 class _JsonWriter:

@@ -110,6 +110,7 @@ def prepare_job(source: str, config: TrainConfig) -> Job:
         sequence_column=config.sequence_column,
         label_column=config.label_column,
         split_column=config.split_column,
+        header_pattern=config.header_pattern,
         task=config.task,
         bad_rows=config.bad_rows,
         limit=config.limit,

@@ -98,7 +98,7 @@ def split_data(
 
 def _write(dataset: Dataset, rows: NDArray[np.int64], split: str, path: Path) -> None:
     names = dataset.table.column_names
-    with open_writer(path, names) as writer:
+    with open_writer(path, names, verbatim=True) as writer:
         for start in range(0, len(rows), WINDOW):
             cells = dataset.select(rows[start : start + WINDOW]).table.to_pydict()
             if dataset.columns.split is not None:  # says what the rows were before

@@ -133,7 +133,7 @@ def test_python_dash_m_works() -> None:
         (["predict", "run", "x.csv"], "--out"),
         (["predict", "run", "x.csv", "--sequence", "MKT", "--out", "y.csv"], "not both"),
         (["predict", "run", "--sequence", "MKT", "--out", "y.csv"], "--out is for files"),
-        (["check", "x.csv", "--fix"], "--fix and --out belong together"),
+        (["check", "x.csv", "--fix"], "--fix needs a place for the clean copy"),
     ],
 )
 def test_wrong_usage_ends_with_2_and_says_what_was_meant(

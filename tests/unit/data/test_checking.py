@@ -62,7 +62,10 @@ def test_counts_of_residues_duplicates_and_contradictions(dirty: Path) -> None:
         "stop_codon": 1,
         "nonstandard": 1,
         "U": 1,
+        "empty": 1,
+        "other_letter": 1,
     }
+    assert counts["empty_cells"] == {"sequence": 1, "label": 1, "note": 6}
     assert counts["duplicates"] == 1
     assert counts["contradictory"] == 1
     text = check(dirty).text()
@@ -109,6 +112,8 @@ def test_fix_writes_clean_rows_rejected_rows_and_every_change(dirty: Path, tmp_p
     assert [row["sequence"] for row in clean] == sequences
     assert [row["id"] for row in clean] == ["1", "2", "4", "5", "7"]
     assert clean[3]["note"] == "two, words"
+    assert [row["label"] for row in clean] == ["a", "b", "b", "b", "b"]
+    assert clean[0]["note"] == "=1+1"
     rejected = rows_of(out / "rejected_rows.csv")
     assert [(row["line"], row["value"]) for row in rejected] == [("4", "MKT1"), ("7", ""), ("9", "")]
     changes = rows_of(out / "changes.csv")
@@ -210,6 +215,54 @@ def test_length_histogram(lengths: list[int], edges: list[int], counts: Any) -> 
     assert shape["edges"] == edges or counts is None
     assert sum(shape["counts"]) == len(lengths)
     assert counts is None or shape["counts"] == counts
+
+
+def test_a_few_giants_share_the_last_bin() -> None:
+    shape = describe_lengths([*range(100, 400), 35_000])["histogram"]
+    assert shape["edges"][-2:] == [400, 35_001]
+    assert shape["counts"][-1] == 1
+    assert sum(shape["counts"]) == 301
+
+
+def test_every_rejected_row_is_written_however_many(tmp_path: Path) -> None:
+    path, out = tmp_path / "data.csv", tmp_path / "out"
+    good = "".join(f"MK{'AV'[i % 2]},{'ab'[i % 2]}\n" for i in range(10))
+    rows = "".join("MK1,a\n" if i % 3 else "MKV,\n" for i in range(10_500))
+    path.write_text("sequence,label\n" + good + rows)
+    report = check(path, out=out)
+    assert report.counts["rejected"] == 10_500
+    assert len(report.problems) == 10_000
+    written = rows_of(out / "rejected_rows.csv")
+    assert [int(row["line"]) for row in written] == list(range(12, 10_512))
+    assert written[0]["reason"] == "the label is missing"
+    assert sorted(file.name for file in out.iterdir()) == ["rejected_rows.csv"]
+
+
+def test_nothing_is_written_without_a_place(dirty: Path, tmp_path: Path) -> None:
+    check(dirty)
+    assert list(tmp_path.iterdir()) == [dirty]
+
+
+def test_classes_that_look_like_formulas_survive_the_clean_copy(tmp_path: Path) -> None:
+    path, out = tmp_path / "data.csv", tmp_path / "out"
+    path.write_text("sequence,label\nMKA,+\nMKC,-\nMKD,+\nMKE,=\n")
+    check(path, fix=True, out=out)
+    assert [row["label"] for row in rows_of(out / "clean.csv")] == ["+", "-", "+", "="]
+
+
+def test_fasta_with_a_header_pattern_is_fixed_and_its_pattern_needed_no_more(tmp_path: Path) -> None:
+    path, out = tmp_path / "data.fasta", tmp_path / "out"
+    path.write_text(">P1|lyase\nmka\n>P2|ligase\nMKC\n>P3|lyase\nMK1\n")
+    pattern = r"(?P<id>[^|]+)\|(?P<label>.+)"
+    report = check(path, header_pattern=pattern)
+    assert f"--header-pattern '{pattern}' --bad-rows drop" in report.next_command
+    fixed = check(path, header_pattern=pattern, fix=True, out=out)
+    assert fixed.next_command == f"profactory train {out / 'clean.csv'}"
+    assert rows_of(out / "clean.csv") == [
+        {"id": "P1", "label": "lyase", "sequence": "MKA"},
+        {"id": "P2", "label": "ligase", "sequence": "MKC"},
+    ]
+    assert [row["change"] for row in rows_of(out / "changes.csv")][1:] == ["sequence cleaned"]
 
 
 def test_bars_and_names_that_a_terminal_might_obey() -> None:

@@ -102,6 +102,7 @@ def test_one_file(tmp_path: Path) -> None:
     assert "2 different words" in prepared.task_reason
     assert prepared.rejected == []
     assert prepared.counts == {
+        "empty_cells": {},
         "rows_read": 4,
         "used": 4,
         "rejected": 0,
@@ -221,7 +222,7 @@ def test_bad_rows_are_dropped_and_reported(tmp_path: Path) -> None:
 
 
 def test_the_list_of_problems_is_capped_but_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare.Problems.__init__, "__defaults__", (5,))
+    monkeypatch.setattr("profactory.data.problems.KEPT", 5)
     path = save(tmp_path / "data.csv", "sequence,label\n" + "M1,a\n" * 50 + "MK,a\nMK,b\n")
     with pytest.raises(RowError, match="50 of 52") as caught:
         prepare_dataset(path)

@@ -45,27 +45,27 @@ def test_what_is_mended_is_counted(text: str, expected: str, counts: dict[str, i
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"),
+    ("text", "reason", "kind"),
     [
-        ("", "the sequence is empty"),
-        ("   ", "the sequence is empty"),
-        ("*", "the sequence is empty"),
-        (None, "the sequence is empty"),
-        ("MK*T", "a stop codon, '*', before the end, at position 3 is no residue"),
-        ("MKT**", "a stop codon, '*', before the end, at position 4 is no residue"),
-        ("MK-T", "a gap, '-', at position 3 is no residue"),
-        (".MKT", "a gap, '.', at position 1 is no residue"),
-        ("M K1T", "letter '1' at position 4 is no residue"),
-        ("MKé", "letter 'é' at position 3 is no residue"),
-        ("M?K?T?", "letter '?' at position 2 is no residue (and 2 more such letters)"),
-        ("A" * (MAX_RESIDUES + 1), "the sequence has 100,001 residues, more than 100,000"),
+        ("", "the sequence is empty", "empty"),
+        ("   ", "the sequence is empty", "empty"),
+        ("*", "the sequence is empty", "empty"),
+        (None, "the sequence is empty", "empty"),
+        ("MK*T", "a stop codon, '*', before the end, at position 3 is no residue", "inner_stop"),
+        ("MKT**", "a stop codon, '*', before the end, at position 4 is no residue", "inner_stop"),
+        ("MK-T", "a gap, '-', at position 3 is no residue", "gap"),
+        (".MKT", "a gap, '.', at position 1 is no residue", "gap"),
+        ("M K1T", "letter '1' at position 4 is no residue", "other_letter"),
+        ("MKé", "letter 'é' at position 3 is no residue", "other_letter"),
+        ("M?K?T?", "letter '?' at position 2 is no residue (and 2 more such letters)", "other_letter"),
+        ("A" * (MAX_RESIDUES + 1), "the sequence has 100,001 residues, more than 100,000", "too_long"),
     ],
 )
-def test_what_cannot_be_mended_is_named(text: str | None, reason: str) -> None:
+def test_what_cannot_be_mended_is_named(text: str | None, reason: str, kind: str) -> None:
     cleaned, reasons, counts = clean("MKT", text, "ACD")
     assert reasons == {1: reason}
     assert (cleaned[0], cleaned[2]) == ("MKT", "ACD")
-    assert counts == {}
+    assert counts == {kind: 1}
 
 
 def test_longest_allowed_sequence_passes() -> None:

@@ -1,0 +1,84 @@
+"""The data report with what training would cost: its page, its files, and what it says of the model."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from profactory.errors import DataError, UnknownModelError
+from profactory.pipeline.check import check_data
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "proteins.csv"
+    rows = [f"MK{'ACDEFGHIKLMNPQRSTVWY'[i] * (i + 3)},{'ab'[i % 2]}" for i in range(20)]
+    path.write_text("sequence,label\n" + "\n".join([*rows, "MK1,<b>bold</b>", "MKV,a"]) + "\n")
+    return path
+
+
+def test_page_stands_alone_and_names_what_is_wrong(table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    report = check_data(table, out=out)
+    page = (out / "report.html").read_text()
+    assert "22 rows read = 21 used + 1 rejected" in page
+    assert "letter &#39;1&#39; at position 3" in page
+    assert "profactory train" in page
+    assert page.count('src="data:image/png;base64,') == 2
+    assert not re.search(r"(src|href)=\"(?!data:)", page)
+    assert json.loads((out / "report.json").read_text())["counts"]["rejected"] == 1
+    assert [Path(name).name for name in report.written] == ["rejected_rows.csv", "report.html", "report.json"]
+    with pytest.raises(DataError, match="already holds"):
+        check_data(table, out=out)
+    assert check_data(table, out=out, overwrite=True).written
+
+
+def test_text_from_data_is_escaped(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    rows = "".join(f"MK{'ACDEFGHIKL'[i]},{'<script>' if i % 2 else '{{ 1 }}'}\n" for i in range(10))
+    path.write_text("sequence,<img src=x>\n" + rows + "MK<1>,a\n")
+    check_data(path, label_column="<img src=x>", out=tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<script" not in page
+    assert "<img src=x" not in page
+    assert "&lt;img src=x&gt;" in page
+
+
+def test_estimate_and_limit_are_those_of_the_model(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("sequence,label\n" + "".join(f"{'MKV' * (200 + i)},{i % 2}\n" for i in range(200)))
+    small, large = check_data(path), check_data(path, model="esm2-650m", method="full", max_length=700)
+    assert small.too_long == 59  # 3 * (200 + i) > 1022 from i = 141
+    assert large.too_long == 166  # > 700 from i = 34
+    assert small.estimate["method"] == "freeze"
+    assert large.estimate["memory_bytes"] > 4 * 4 * 649_400_320
+    assert large.estimate["download_bytes"] == 4 * 649_400_320
+    assert "esm2-650m, full:" in large.text()
+    assert large.next_command.endswith("--model esm2-650m --method full --max-length 700")
+    with pytest.raises(UnknownModelError):
+        check_data(path, model="esm9")
+
+
+def test_a_model_of_unknown_size_is_simply_not_estimated(table: Path) -> None:
+    report = check_data(table, model="someone/some-model")
+    assert "memory_bytes" not in report.estimate
+    assert "Training here" not in report.text()
+
+
+def test_the_folder_with_the_data_is_no_place_for_the_report(table: Path) -> None:
+    with pytest.raises(DataError, match="is the folder with the data"):
+        check_data(table.parent, out=table.parent)
+
+
+def test_needs_no_torch(table: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from profactory import api; api.check(sys.argv[1], out=sys.argv[2]);"
+        "sys.exit(bool({'torch', 'transformers'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, str(table), str(tmp_path / "out")]
+    assert subprocess.run(command, check=False).returncode == 0
