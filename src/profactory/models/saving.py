@@ -28,6 +28,7 @@ from profactory.errors import ModelLoadError
 from profactory.files import atomic_dir, sha256_bytes, sha256_file
 from profactory.models.adapters import adapter, adapter_state
 from profactory.models.backbone import Backbone
+from profactory.models.canaries import check_canaries, describe_canaries
 from profactory.models.loading import code_fields
 from profactory.models.protein_model import Design, ProteinModel
 from profactory.models.safetensors_files import read_exactly
@@ -37,6 +38,7 @@ from profactory.tasks import Calibration, Task
 log = logging.getLogger("profactory")
 
 SCHEMA_VERSION = 1
+_TRAINED = ("head.safetensors", "adapter/adapter_model.safetensors")
 VERSION = metadata.version("profactory")
 _DTYPES = {
     str(dtype).removeprefix("torch."): dtype for dtype in (torch.float32, torch.bfloat16, torch.float16)
@@ -65,7 +67,7 @@ def save_model(model: ProteinModel, directory: Path, provenance: Mapping[str, An
         save_file(_plain_all(_head_state(model)), folder / "head.safetensors", metadata={"format": "pt"})
         if METHODS[model.method].adapter:
             _save_adapter(model.backbone, folder / "adapter")
-        section = _describe(model, stored, provenance)
+        section = {**_describe(model, stored, provenance), "sha256": _hashes(folder)}
         text = json.dumps({**_own_config(model.backbone), "profactory": section}, indent=2, allow_nan=False)
         (folder / "config.json").write_text(text + "\n", encoding="utf-8")
     return directory
@@ -107,23 +109,24 @@ def load_model(
     try:
         design, task = Design.from_dict(section["design"]), Task.from_dict(section["task"])
         calibration = Calibration.from_dict(section["calibration"])
-        spec, dtype, stored = _spec_of(directory, section["backbone"])
+        spec, dtype = _spec_of(directory, section["backbone"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelLoadError(
             f'The section "profactory" of {directory / "config.json"} is incomplete: {error}',
             expected="config.json as it was saved",
         ) from error
-    shared = backbone is not None
     backbone = backbone or Backbone.load(
         spec, dtype=dtype, attention=attention, trust_remote_code=trust_remote_code, layer=design.layer
     )
-    _check_backbone(directory, section["backbone"], backbone, compare_weights=shared or not stored)
+    _check_backbone(directory, section["backbone"], backbone)
     model = ProteinModel.assemble(backbone, task, design)
     model.calibration = calibration
     expected = {name: tuple(tensor.shape) for name, tensor in _head_state(model).items()}
     _put(_head_state(model), read_exactly(directory / "head.safetensors", expected))
     if METHODS[model.method].adapter:
         _load_adapter(backbone, directory / "adapter")
+    _check_hashes(directory, section)
+    _check_answers(model, section, directory)
     return model.eval()
 
 
@@ -132,8 +135,7 @@ def saved_fingerprint(directory: Path) -> str:
 
     The configuration names the backbone's weights by their hash, so that they need not be read.
     """
-    names = ("config.json", "head.safetensors", "adapter/adapter_model.safetensors")
-    hashes = [sha256_file(directory / name) for name in names if (directory / name).is_file()]
+    hashes = [sha256_file(directory / "config.json"), *_hashes(directory).values()]
     return sha256_bytes(" ".join(hashes).encode())
 
 
@@ -164,6 +166,7 @@ def _describe(model: ProteinModel, stored: bool, provenance: Mapping[str, Any]) 
             "dtype": str(dtype).removeprefix("torch."),
             "stored": stored,
         },
+        "canaries": describe_canaries(model),
         "provenance": dict(provenance),
     }
 
@@ -213,7 +216,7 @@ def read_section(directory: Path) -> dict[str, Any]:
     return section
 
 
-def _spec_of(directory: Path, section: Mapping[str, Any]) -> tuple[ModelSpec, torch.dtype, bool]:
+def _spec_of(directory: Path, section: Mapping[str, Any]) -> tuple[ModelSpec, torch.dtype]:
     stored = section["stored"]
     if type(stored) is not bool:
         raise ValueError("backbone.stored is neither true nor false")
@@ -226,19 +229,46 @@ def _spec_of(directory: Path, section: Mapping[str, Any]) -> tuple[ModelSpec, to
     )
     if not stored and not spec.pinned:
         raise ValueError("the backbone's weights are neither stored nor a commit of the Hub")
-    return spec, _DTYPES[str(section["dtype"])], stored
+    return spec, _DTYPES[str(section["dtype"])]
 
 
-def _check_backbone(
-    directory: Path, section: Mapping[str, Any], backbone: Backbone, *, compare_weights: bool
-) -> None:
-    """A referenced backbone must be the one that the head was trained on."""
-    if compare_weights and backbone.weights_hash() != section["weights_sha256"]:
+def _check_backbone(directory: Path, section: Mapping[str, Any], backbone: Backbone) -> None:
+    """The backbone, stored or referenced, must be the one that the head was trained on."""
+    if backbone.weights_hash() != section["weights_sha256"]:
         raise ModelLoadError(
             f"The weights of {backbone.spec.source} are not those that {directory} was trained with.",
             expected=f"SHA-256 {section['weights_sha256']}",
-            fix="remove the model from the Hub's cache and load again",
+            fix="copy it again" if section["stored"] else "remove it from the Hub's cache and load again",
         )
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of the files with what was trained; the backbone has a hash of its own."""
+    return {name: sha256_file(folder / name) for name in _TRAINED if (folder / name).is_file()}
+
+
+def _check_hashes(directory: Path, section: Mapping[str, Any]) -> None:
+    """Refuse a file that is not as it was saved; models from before hashes were kept have none."""
+    for name, digest in dict(section.get("sha256", {})).items():
+        file = directory / name
+        if name in _TRAINED and file.is_file() and sha256_file(file) != digest:
+            raise ModelLoadError(
+                f"{file} is not as it was saved.", expected=f"SHA-256 {digest}", fix="copy it again"
+            )
+
+
+def _check_answers(model: ProteinModel, section: Mapping[str, Any], directory: Path) -> None:
+    """Compare the model's answers with those that it was saved with, if it carries any."""
+    if "canaries" not in section:
+        log.info("%s carries no canary sequences; that it answers as it did cannot be checked.", directory)
+        return
+    try:
+        check_canaries(model, section["canaries"], str(directory))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelLoadError(
+            f"The canaries in {directory / 'config.json'} cannot be used: {error}",
+            expected="config.json as it was saved",
+        ) from error
 
 
 def _head_state(model: ProteinModel) -> dict[str, Tensor]:
