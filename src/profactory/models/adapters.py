@@ -1,4 +1,7 @@
-"""Adapters of PEFT: small trained parts beside unchanged weights."""
+"""Adapters of PEFT: small trained parts beside unchanged weights.
+
+PEFT takes seconds to import, so it is imported where a model has an adapter.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,14 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from peft import AdaLoraConfig, IA3Config, LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from torch import Tensor, nn
 
 from profactory.errors import ConfigError
 from profactory.models.backbone import Backbone
 
 if TYPE_CHECKING:
+    from peft import AdaLoraConfig, IA3Config, LoraConfig, PeftModel
+
     from profactory.models.tuning import Tuning
 
 #: Makes the configuration of an adapter for the layers at some paths.
@@ -21,12 +25,16 @@ Recipe = Callable[[Backbone, list[str], "Tuning"], Any]
 
 def lora(backbone: Backbone, paths: list[str], tuning: Tuning) -> LoraConfig:
     """Low-rank adaptation (Hu et al. 2021, https://arxiv.org/abs/2106.09685)."""
+    from peft import LoraConfig
+
     return LoraConfig(**_of_lora(paths, tuning))
 
 
 def dora(backbone: Backbone, paths: list[str], tuning: Tuning) -> LoraConfig:
     """LoRA for the direction of the weights, with their length trained apart (Liu et al. 2024,
     https://arxiv.org/abs/2402.09353)."""
+    from peft import LoraConfig
+
     return LoraConfig(**_of_lora(paths, tuning), use_dora=True)
 
 
@@ -36,6 +44,8 @@ def adalora(backbone: Backbone, paths: list[str], tuning: Tuning) -> AdaLoraConf
 
     The schedule is set when the number of steps is known, see :class:`RankAllocation`.
     """
+    from peft import AdaLoraConfig
+
     options = _of_lora(paths, tuning)
     rank = options.pop("r")
     return AdaLoraConfig(**options, target_r=rank, init_r=rank + max(1, rank // 2), total_step=1)
@@ -44,12 +54,16 @@ def adalora(backbone: Backbone, paths: list[str], tuning: Tuning) -> AdaLoraConf
 def ia3(backbone: Backbone, paths: list[str], tuning: Tuning) -> IA3Config:
     """Learned scales of keys, values and what goes into the second feed-forward layer (Liu et al. 2022,
     https://arxiv.org/abs/2205.05638)."""
+    from peft import IA3Config
+
     inner = [path for path in paths if any(matches(name, path) for name in backbone.family.feed_forward)]
     return IA3Config(target_modules=paths, feedforward_modules=inner)
 
 
 def adapt(recipe: Recipe, backbone: Backbone, tuning: Tuning) -> None:
     """Put an adapter beside the target layers of a backbone."""
+    from peft import get_peft_model
+
     names = tuning.target_modules
     if names is None:
         family = backbone.family
@@ -104,6 +118,8 @@ def matches(name: str, path: str) -> bool:
 
 def adapter(backbone: Backbone) -> PeftModel:
     """Return the network with its adapter."""
+    from peft import PeftModel
+
     network = backbone.network
     if not isinstance(network, PeftModel):
         raise ConfigError(f"The method {backbone.method!r} has no adapter.")
@@ -112,6 +128,8 @@ def adapter(backbone: Backbone) -> PeftModel:
 
 def adapter_state(backbone: Backbone) -> dict[str, Tensor]:
     """Return the adapter's tensors under PEFT's names, not copied."""
+    from peft import AdaLoraConfig, get_peft_model_state_dict
+
     network = adapter(backbone)
     config = network.peft_config["default"]
     pattern = getattr(config, "rank_pattern", None)

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import set_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -306,6 +305,8 @@ def _save_adapter(backbone: Backbone, folder: Path) -> None:
 
 def _load_adapter(backbone: Backbone, folder: Path) -> None:
     """Read an adapter's tensors; its shape comes from our own section, not from adapter_config.json."""
+    from peft import set_peft_model_state_dict
+
     network = adapter(backbone)
     expected = {name: tuple(tensor.shape) for name, tensor in adapter_state(backbone).items()}
     set_peft_model_state_dict(network, read_exactly(folder / "adapter_model.safetensors", expected))
