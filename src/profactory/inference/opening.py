@@ -29,4 +29,6 @@ def open_predictor(directory: Path, **options: Any) -> Predictor:
     """
     if is_ensemble(directory):
         return Ensemble(*load_ensemble(directory), fingerprint=ensemble_fingerprint(directory), **options)
-    return Predictor(ProteinModel.load(directory).merge(), fingerprint=saved_fingerprint(directory), **options)
+    return Predictor(
+        ProteinModel.load(directory).merge(), fingerprint=saved_fingerprint(directory), **options
+    )
