@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import shlex
 import sys
 import time
@@ -39,10 +38,10 @@ from probing import (
 from transformers import EsmForMaskedLM
 
 from profactory.files import atomic_write_json, read_json, sha256_bytes, sha256_file
-from profactory.pretraining.batches import BatchSettings, BatchSource
-from profactory.pretraining.corpus import MASK, build_corpus
-from profactory.pretraining.model import build_model
-from profactory.pretraining.objectives import IGNORE, to_masked_batch
+from profactory.pretraining.batches import Batches, BatchSettings
+from profactory.pretraining.corpus import build_corpus
+from profactory.pretraining.heldout import HeldOut, Predicted
+from profactory.pretraining.network import build_model
 
 SEQUENCE_TASKS = ("ec_class", "subcellular_location", "membrane_binary")
 AIMS = {
@@ -55,28 +54,17 @@ AIMS = {
 FEATURES = ("model", "random_weights", "composition", "one_hot_window")
 
 
-@torch.inference_mode()
-def perplexities(model: Any, fasta: Path, batches: int) -> dict[str, Any]:
-    """Held-out perplexity of masked residues.
-
-    `perplexity` selects and replaces as in training (80 % <mask>, 10 % another residue, 10 % left);
-    `perplexity_mask_only` is over the selected residues that the model cannot see at all.
-    """
+def heldout_figures(model: Any, fasta: Path, tokens: int) -> dict[str, Any]:
+    """Held-out perplexity of hidden residues, as the report of a pretraining gives it."""
     corpus, _ = build_corpus(fasta)
-    source = BatchSource(corpus, SEED, BatchSettings(tokens=4096, max_length=MAX_RESIDUES + 2))
-    totals = np.zeros((2, 2))  # (all selected, hidden only) x (sum, count)
-    for step in range(batches):
-        batch = to_masked_batch(source.batch(step), SEED, step)
-        chosen = batch.masked_labels != IGNORE
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = model(input_ids=batch.input_ids).logits[chosen].float()
-        loss = torch.nn.functional.cross_entropy(logits, batch.masked_labels[chosen], reduction="none")
-        hidden = batch.input_ids[chosen] == MASK
-        totals += [[float(loss.sum()), len(loss)], [float(loss[hidden].sum()), int(hidden.sum())]]
+    settings = BatchSettings(tokens=4096, max_length=MAX_RESIDUES + 2)
+    held_out = HeldOut(Batches(corpus, np.arange(len(corpus)), SEED, settings), tokens)
+    autocast = partial(torch.autocast, "cpu", torch.bfloat16)
+    predicted = Predicted.together(held_out.predict(model, range(len(held_out)), autocast))
     return {
-        "perplexity": round(math.exp(totals[0, 0] / totals[0, 1]), 3),
-        "perplexity_mask_only": round(math.exp(totals[1, 0] / totals[1, 1]), 3),
-        "residues_predicted": int(totals[0, 1]),
+        "perplexity": round(predicted.perplexity, 3),
+        "accuracy": round(predicted.accuracy, 4),
+        "residues_predicted": len(predicted.loss),
     }
 
 
@@ -86,7 +74,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     networks = {"model": model, "random_weights": build_model(model.config, SEED).eval()}
     results: dict[str, Any] = {"split": args.split, "tasks": {}}
     if args.heldout:
-        results["heldout"] = perplexities(model, args.heldout, args.heldout_batches)
+        results["heldout"] = heldout_figures(model, args.heldout, args.heldout_tokens)
         _say("held-out", results["heldout"])
     for task in args.tasks:
         path = args.data / f"{'secondary_structure' if task == 'ss3' else task}.csv.gz"
@@ -159,7 +147,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="folder of a model in Hugging Face layout")
     parser.add_argument("--data", type=Path, required=True, help="folder with the task files (*.csv.gz)")
     parser.add_argument("--heldout", type=Path, help="FASTA of held-out sequences for the perplexity")
-    parser.add_argument("--heldout-batches", type=int, default=150, help="batches of 4,096 tokens of it")
+    parser.add_argument("--heldout-tokens", type=int, default=600_000, help="tokens of it that are looked at")
     parser.add_argument("--out", type=Path, help="write the results as JSON")
     parser.add_argument(
         "--tasks", nargs="+", default=[*SEQUENCE_TASKS, "ss3"], choices=[*SEQUENCE_TASKS, "ss3"]

@@ -12,11 +12,23 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from profactory.api import TrainedRun, check, evaluate, load, predict, resume, train
-    from profactory.config import TrainConfig
+    from profactory.api import (
+        PretrainedRun,
+        TrainedRun,
+        check,
+        evaluate,
+        load,
+        predict,
+        pretrain,
+        resume,
+        train,
+    )
+    from profactory.config import PretrainConfig, TrainConfig
     from profactory.errors import ProFactoryError
 
 __all__ = [
+    "PretrainConfig",
+    "PretrainedRun",
     "ProFactoryError",
     "TrainConfig",
     "TrainedRun",
@@ -24,12 +36,17 @@ __all__ = [
     "evaluate",
     "load",
     "predict",
+    "pretrain",
     "resume",
     "train",
 ]
 __version__ = metadata.version("profactory")
 
-_HOMES = {"ProFactoryError": "profactory.errors", "TrainConfig": "profactory.config"}
+_HOMES = {
+    "PretrainConfig": "profactory.config",
+    "ProFactoryError": "profactory.errors",
+    "TrainConfig": "profactory.config",
+}
 
 
 def __getattr__(name: str) -> Any:

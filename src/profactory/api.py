@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from profactory.config import TrainConfig
+from profactory.config import PretrainConfig, TrainConfig
 from profactory.errors import NotARunError
 from profactory.files import read_json
 from profactory.runs import Run
@@ -20,11 +20,21 @@ if TYPE_CHECKING:
     from profactory.inference.file_report import FileReport
     from profactory.inference.predictor import Predictor
 
-__all__ = ["TrainedRun", "check", "evaluate", "load", "predict", "resume", "train"]
+__all__ = [
+    "PretrainedRun",
+    "TrainedRun",
+    "check",
+    "evaluate",
+    "load",
+    "predict",
+    "pretrain",
+    "resume",
+    "train",
+]
 
 
 @dataclass(frozen=True)
-class TrainedRun:
+class FinishedRun:
     """A finished run.
 
     Parameters
@@ -45,6 +55,19 @@ class TrainedRun:
     def report(self) -> Path:
         """The report, a page that needs nothing but a browser."""
         return self.path / "report" / "report.html"
+
+
+class PretrainedRun(FinishedRun):
+    """A finished pretraining; ``metrics["validation"]["perplexity"]["value"]``."""
+
+    @property
+    def model(self) -> Path:
+        """The language model's folder: for ``model=`` of :func:`train`, or ``from_pretrained``."""
+        return self.path / "model"
+
+
+class TrainedRun(FinishedRun):
+    """A finished training."""
 
     def load(self) -> Predictor:
         """Return the trained model, ready to predict sequences in memory."""
@@ -95,7 +118,49 @@ def train(
     return TrainedRun(start(str(data), TrainConfig.build(settings), out=out, overwrite=overwrite).path)
 
 
-def resume(run: str | Path) -> TrainedRun:
+def pretrain(
+    sequences: str | Path,
+    *,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    **settings: Any,
+) -> PretrainedRun:
+    """Train a language model to predict hidden residues: a new one, or one that is continued.
+
+    Parameters
+    ----------
+    sequences
+        FASTA file, or a table with a sequence column.
+    out
+        Run directory to make; named after the file and the model under ``runs/`` if not given.
+    overwrite
+        Replace a run at `out`.
+    **settings
+        Fields of :class:`profactory.PretrainConfig`, such as ``init="mini"``.
+
+    Returns
+    -------
+    PretrainedRun
+        Its ``model`` is a folder for ``train(..., model=run.model)``.
+
+    Raises
+    ------
+    ProFactoryError
+        Before any work for whatever cannot be used. Single sequences that cannot be used are counted and
+        left out.
+
+    Examples
+    --------
+    >>> import profactory
+    >>> run = profactory.pretrain("family.fasta", init="mini")  # doctest: +SKIP
+    """
+    from profactory.pipeline.pretraining import start
+
+    config = PretrainConfig.build(settings)
+    return PretrainedRun(start(str(sequences), config, out=out, overwrite=overwrite).path)
+
+
+def resume(run: str | Path) -> TrainedRun | PretrainedRun:
     """Go on with a run that was stopped or killed, from its newest valid checkpoint.
 
     Raises
@@ -105,9 +170,14 @@ def resume(run: str | Path) -> TrainedRun:
     CheckpointError
         Data, settings or number of threads changed, so that going on would not be the same run.
     """
+    opened = Run.open(run)
+    if opened.config().get("command") == "pretrain":
+        from profactory.pipeline import pretraining
+
+        return PretrainedRun(pretraining.go_on(opened).path)
     from profactory.pipeline.train import go_on
 
-    return TrainedRun(go_on(Run.open(run)).path)
+    return TrainedRun(go_on(opened).path)
 
 
 def evaluate(

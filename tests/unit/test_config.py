@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from profactory.config import TrainConfig, read_yaml
+from profactory.config import Configuration, PretrainConfig, TrainConfig, read_yaml
 from profactory.config.methods import METHODS, MethodName, implied_method
 from profactory.errors import ConfigError
 
@@ -54,10 +54,22 @@ def test_a_bad_file_is_one_clear_error(tmp_path: Path, text: str) -> None:
         TrainConfig.build(read_yaml(file)[1])
 
 
-def test_every_field_has_help_and_a_group() -> None:
-    for name, field in TrainConfig.model_fields.items():
+@pytest.mark.parametrize(
+    ("configuration", "groups"),
+    [
+        (TrainConfig, {"Data", "Model", "Training", "Machine"}),
+        (PretrainConfig, {"Sequences", "Model", "Objectives", "Training", "Machine"}),
+    ],
+)
+def test_every_field_has_help_and_a_group(configuration: type[Configuration], groups: set[str]) -> None:
+    for name, field in configuration.model_fields.items():
         assert field.description, name
-        assert TrainConfig.group_of(name) in {"Data", "Model", "Training", "Machine"}
+        assert configuration.group_of(name) in groups
+
+
+def test_the_page_that_explains_is_that_of_the_command() -> None:
+    with pytest.raises(ConfigError, match="profactory pretrain --help"):
+        PretrainConfig.build({"init": "mini", "size": "8m"})
 
 
 def test_each_method_is_a_choice_with_its_options_among_the_settings() -> None:

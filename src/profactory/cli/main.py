@@ -36,6 +36,7 @@ COMMANDS = (
     ("split", "data:split", "Divide a table into train, validation and test.", DATA),
     ("datasets", "data:datasets", "The bundled data sets: list, show, preview.", DATA),
     ("train", "train:train", "Train a model on a table; says what it chose and why.", MODEL),
+    ("pretrain", "pretrain:pretrain", "Train a language model on sequences, new or continued.", MODEL),
     ("resume", "train:resume", "Go on with a run that was stopped or killed.", MODEL),
     ("evaluate", "evaluate:evaluate", "Measure a trained model on labelled data.", MODEL),
     ("predict", "predict:predict", "Predict for a file of sequences, or for one.", MODEL),

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from profactory.cli import terminal
 from profactory.cli.flags import OUTPUT, Detach, Json, Overwrite, UsageError, with_settings
+from profactory.cli.pretrain import show as show_pretrained
 from profactory.runs import RUNS_FOLDER, Run, new_run_path
 
 if TYPE_CHECKING:
@@ -90,7 +91,11 @@ def resume(run: Path, /, *, detach: Detach = False, json: Json = False) -> int:
         return start("resume", [str(run)], run, as_json=json)
     from profactory import api
 
-    show(api.resume(run), json)
+    finished = api.resume(run)
+    if isinstance(finished, api.PretrainedRun):
+        show_pretrained(finished, json)
+    else:
+        show(finished, json)
     return 0
 
 

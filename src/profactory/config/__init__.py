@@ -12,10 +12,11 @@ from profactory.config.configuration import Configuration, read_yaml
 from profactory.config.data import DataSettings, SplitMethod
 from profactory.config.machine import MachineSettings
 from profactory.config.model import ModelSettings
+from profactory.config.pretraining import PretrainConfig
 from profactory.config.settings import Settings
 from profactory.config.training import TrainingSettings
 
-__all__ = ["Configuration", "SplitMethod", "TrainConfig", "read_yaml"]
+__all__ = ["Configuration", "PretrainConfig", "SplitMethod", "TrainConfig", "read_yaml"]
 
 
 # Fields come in the order of the bases from last to first.
@@ -29,9 +30,3 @@ class TrainConfig(MachineSettings, TrainingSettings, ModelSettings, DataSettings
         MachineSettings,
     )
     command: ClassVar[str] = "train"
-
-    def contradictions_between(self) -> list[str]:
-        """Return what fields of different sections cannot mean together."""
-        if self.precision == "fp16" and self.device == "cpu":
-            return ["precision fp16 needs a GPU; take bf16 or fp32 on a processor"]
-        return []

@@ -58,12 +58,10 @@ class Configuration(Settings):
             With one problem per contradiction.
         """
         found = [reason for section in self.sections for reason in section.contradictions(self)]
-        if found := [*found, *self.contradictions_between()]:
+        if (getattr(self, "precision", None), getattr(self, "device", None)) == ("fp16", "cpu"):
+            found.append("precision fp16 needs a GPU; take bf16 or fp32 on a processor")
+        if found:
             raise self._error([Problem(reason) for reason in found])
-
-    def contradictions_between(self) -> list[str]:
-        """Return what fields of different sections cannot mean together."""
-        return []
 
     @classmethod
     def _error(cls, problems: list[Problem]) -> ConfigError:

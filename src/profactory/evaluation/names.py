@@ -63,6 +63,7 @@ LABELS = {
     "spearman": "Spearman",
     "pearson_per_protein": "Pearson (mean per protein)",
     "loss": "Loss",
+    "perplexity": "Perplexity",
 }
 
 

@@ -17,6 +17,7 @@ from profactory.evaluation.relatives import subset_rows
 CAPTIONS = {
     "loss": "Training and validation loss. The dashed line marks the weights that were kept.",
     "validation_metrics": "Metrics on the validation split while training.",
+    "perplexity": "Perplexity of hidden residues in held-out sequences, always the same; 0 is the start.",
     "confusion": "Each row is a true class; the colour is the share of its members predicted as each class.",
     "parity": "Predicted against measured values. On the line both are equal.",
     "roc": "True against false positive rate over all thresholds. The dotted line is guessing.",
@@ -31,11 +32,12 @@ _TITLES = {
     "regression": "Regression",
     "residue_classification": "Residue classification",
     "residue_regression": "Residue regression",
+    "masked_language_modelling": "Masked language modelling",
 }
 _OUTCOMES = {"better": "good", "worse": "bad", "unclear": "open", "unknown": "open"}
 WIDE = 950  # pixels from which a figure gets a line of its own
-_TRAINING = ("loss", "validation_metrics")
 _RELATIVES = ("identity",)
+_TRAINING = ("loss", "validation_metrics", "perplexity")
 
 
 @dataclass(frozen=True)

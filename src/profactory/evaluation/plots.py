@@ -90,6 +90,19 @@ def metric_curves(history: History, main: str) -> Figure | None:
     return figure
 
 
+def perplexity_curve(history: History) -> Figure | None:
+    """Draw the perplexity of held-out sequences, the kept one marked."""
+    if "perplexity" not in history.metrics:
+        return None
+    figure, (axes,) = d.new_figure(5.2, 3.4)
+    unit, places = history.axis
+    _line(axes, places, history.metrics["perplexity"], d.BLUE, "held-out")
+    _mark_best(axes, history)
+    d.name_axes(axes, unit, "perplexity", "Perplexity")
+    d.show_legend(axes)
+    return figure
+
+
 def _line(
     axes: Axes, x: Sequence[float], y: Sequence[float], colour: str, name: str, *, strong: bool = True
 ) -> None:

@@ -62,17 +62,23 @@ def ia3(backbone: Backbone, paths: list[str], tuning: Tuning) -> IA3Config:
 
 def adapt(recipe: Recipe, backbone: Backbone, tuning: Tuning) -> None:
     """Put an adapter beside the target layers of a backbone."""
-    from peft import get_peft_model
-
     names = tuning.target_modules
     if names is None:
         family = backbone.family
         names = family.ia3_targets if recipe is ia3 else family.lora_targets
     paths = find_targets(backbone, names)
+    backbone.network = attach(backbone.network, recipe(backbone, paths, tuning))
+
+
+def attach(network: Any, config: Any) -> PeftModel:
+    """Put an adapter of PEFT into a network; everything else in it is no longer trained."""
+    from peft import get_peft_model
+
     with warnings.catch_warnings():
         # peft asks transformers by a name that transformers is about to rename.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-        backbone.network = get_peft_model(backbone.network, recipe(backbone, paths, tuning))
+        adapted: PeftModel = get_peft_model(network, config)
+    return adapted
 
 
 def find_targets(backbone: Backbone, names: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,7 +16,9 @@ import psutil
 import torch
 
 from profactory.config import TrainConfig
+from profactory.config.machine import MachineSettings
 from profactory.config.methods import METHODS, implied_method
+from profactory.config.training import LoopSettings
 from profactory.errors import ConfigError
 from profactory.models.families import DEFAULT_MAX_LENGTH
 from profactory.models.pooling import choose_pooling
@@ -65,9 +68,13 @@ class Choices:
 
     def announce(self) -> None:
         """Tell the user what was chosen and why."""
-        for name, reason in self.reasons.items():
-            value = getattr(self, name)
-            log.info("  %s = %s (%s)", name, value, reason)
+        announce(self.to_dict())
+
+
+def announce(choices: Mapping[str, Any]) -> None:
+    """Tell the user what was chosen, and why (``choices["reasons"]``)."""
+    for name, reason in choices["reasons"].items():
+        log.info("  %s = %s (%s)", name, choices[name], reason)
 
 
 def choose(config: TrainConfig, task: Task, spec: ModelSpec, *, train_rows: int) -> Choices:
@@ -89,7 +96,7 @@ def choose(config: TrainConfig, task: Task, spec: ModelSpec, *, train_rows: int)
         model's.
     """
     reasons: dict[str, str] = {}
-    device = _device(config, reasons)
+    device = choose_device(config, reasons)
     method = _method(config, device, reasons)
     pooling = _pooling(config, task, spec, reasons)
     batch_size, tokens = _batch(config, task, method, pooling, train_rows, reasons)
@@ -98,8 +105,8 @@ def choose(config: TrainConfig, task: Task, spec: ModelSpec, *, train_rows: int)
         method=method,
         pooling=pooling,
         device=device,
-        precision=_precision(config, device, reasons),
-        threads=_threads(config, reasons),
+        precision=choose_precision(config, device, reasons),
+        threads=choose_threads(config, reasons),
         max_length=_max_length(config, spec),
         batch_size=batch_size,
         tokens_per_batch=tokens,
@@ -111,7 +118,8 @@ def choose(config: TrainConfig, task: Task, spec: ModelSpec, *, train_rows: int)
     )
 
 
-def _device(config: TrainConfig, reasons: dict[str, str]) -> str:
+def choose_device(config: MachineSettings, reasons: dict[str, str]) -> str:
+    """Return where to compute: as asked, or the best that torch sees."""
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if config.device != "auto":
         if not available[config.device]:
@@ -183,12 +191,18 @@ def _epochs(config: TrainConfig, task: Task, method: str, reasons: dict[str, str
 def _learning_rate(config: TrainConfig, spec: ModelSpec, method: str, reasons: dict[str, str]) -> float:
     if config.learning_rate is not None:
         return config.learning_rate
-    small = (spec.parameters or SMALL_MODEL) < SMALL_MODEL
     reasons["learning_rate"] = f"usual for {method} on a model of this size"
+    return usual_learning_rate(method, spec.parameters)
+
+
+def usual_learning_rate(method: str, parameters: int | None) -> float:
+    """Return the peak learning rate that usually works for a tuning method and a size of model."""
+    small = (parameters or SMALL_MODEL) < SMALL_MODEL
     return METHODS[method].rates[0 if small else 1]
 
 
-def _precision(config: TrainConfig, device: str, reasons: dict[str, str]) -> str:
+def choose_precision(config: LoopSettings, device: str, reasons: dict[str, str]) -> str:
+    """Return the number format: as asked, or the one that the device is fast in."""
     if config.precision == "auto":
         if device == "cuda":
             bf16 = torch.cuda.is_bf16_supported()
@@ -203,7 +217,8 @@ def _precision(config: TrainConfig, device: str, reasons: dict[str, str]) -> str
     return config.precision
 
 
-def _threads(config: TrainConfig, reasons: dict[str, str]) -> int:
+def choose_threads(config: MachineSettings, reasons: dict[str, str]) -> int:
+    """Return the number of processor threads: as asked, or one for each core that may be used."""
     if config.threads:
         return config.threads
     if "OMP_NUM_THREADS" in os.environ:

@@ -13,6 +13,7 @@ import torch
 from accelerate import PartialState
 from numpy.typing import NDArray
 
+from profactory.config import PretrainConfig, TrainConfig
 from profactory.evaluation.metrics import compute_metrics
 from profactory.inference.predictor import Predictor
 from profactory.models.protein_model import ProteinModel
@@ -103,30 +104,37 @@ def _scale_outputs(model: ProteinModel, targets: Values) -> None:
 
 def fit_settings(job: Job) -> FitSettings:
     """Return the loop's settings for a job."""
-    config, choices = job.config, job.choices
-    warmup = config.warmup_ratio if config.warmup_steps is None else float(config.warmup_steps)
+    choices = job.choices
     return FitSettings(
+        **typed_settings(job.config),
         epochs=choices.epochs,
         learning_rate=choices.learning_rate,
-        optimizer=config.optimizer,
-        weight_decay=config.weight_decay,
-        schedule=config.schedule,
-        warmup=warmup,
-        gradient_accumulation=config.gradient_accumulation_steps,
-        max_grad_norm=config.max_grad_norm,
-        on_nan=config.on_nan,
+        eval_steps=job.config.eval_steps,
         monitor=choices.monitor,
         mode=job.task.mode_of(choices.monitor),
         patience=choices.patience,
-        eval_steps=config.eval_steps,
-        save_steps=config.save_steps,
-        save_minutes=config.save_minutes,
-        keep_checkpoints=config.keep_checkpoints,
         # The backbone's precision is settled when its embeddings are computed; the head is exact.
         precision="fp32" if choices.frozen else choices.precision,
         device=choices.device,
-        seed=config.seed,
     )
+
+
+def typed_settings(config: TrainConfig | PretrainConfig) -> dict[str, Any]:
+    """Return those of the loop's settings that are what the user typed, or their defaults."""
+    warmup = config.warmup_ratio if config.warmup_steps is None else float(config.warmup_steps)
+    return {
+        "optimizer": config.optimizer,
+        "weight_decay": config.weight_decay,
+        "schedule": config.schedule,
+        "warmup": warmup,
+        "gradient_accumulation": config.gradient_accumulation_steps,
+        "max_grad_norm": config.max_grad_norm,
+        "on_nan": config.on_nan,
+        "save_steps": config.save_steps,
+        "save_minutes": config.save_minutes,
+        "keep_checkpoints": config.keep_checkpoints,
+        "seed": config.seed,
+    }
 
 
 def _limits(job: Job) -> dict[str, Any]:

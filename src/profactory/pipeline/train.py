@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -12,11 +10,12 @@ from accelerate import PartialState
 
 from profactory.config import TrainConfig
 from profactory.data.splitting import count_splits
-from profactory.errors import CheckpointError, ProFactoryError, StoppedError
+from profactory.errors import CheckpointError
 from profactory.files import atomic_write_json, read_json
 from profactory.models.protein_model import ProteinModel
 from profactory.models.tuning import Tuning
 from profactory.pipeline.fitting import fit_model
+from profactory.pipeline.holding import held
 from profactory.pipeline.leakage import examine_leakage
 from profactory.pipeline.preparation import Job, prepare_job
 from profactory.pipeline.reporting import report_run
@@ -92,7 +91,7 @@ def _check_same_data(job: Job, run: Run) -> None:
 
 def _carry_out(job: Job, run: Run, *, resume: bool) -> Run:
     torch.set_num_threads(job.choices.threads)
-    with _held(run):
+    with held(run):
         _announce(job, run)
         leakage = examine_leakage(job, run) if PartialState().is_main_process else None
         model = build_model(job)
@@ -124,29 +123,6 @@ def build_model(job: Job) -> ProteinModel:
         trust_remote_code=config.trust_remote_code,
         seed=config.seed,
     )
-
-
-@contextlib.contextmanager
-def _held(run: Run) -> Iterator[None]:
-    """Hold the run's lock and log; put how it ended into its status."""
-    if not PartialState().is_main_process:
-        yield
-        return
-    with run.lock(), run.logged():
-        try:
-            yield
-        except StoppedError as error:
-            run.set_status("stopped", signal=error.signal)
-            raise
-        except KeyboardInterrupt:
-            run.set_status("stopped")
-            raise
-        except ProFactoryError as error:
-            run.set_status("failed", error=error.to_dict())
-            raise
-        except Exception as error:
-            run.set_status("failed", error={"error": type(error).__name__, "found": str(error)})
-            raise
 
 
 def _announce(job: Job, run: Run) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from profactory.data.columns import find_columns
+from profactory.data.reading import Table, open_table
+from profactory.errors import ColumnError, Problem, RowError
+from profactory.files import atomic_dir, cache_dir, sha256_bytes, sha256_file
 
 #: The ESM-2 vocabulary in its published order; the index is the token id.
 VOCABULARY: tuple[str, ...] = (
@@ -27,7 +30,10 @@ ACCESSIBILITY_LEVELS = 10
 #: Value of a residue label that is not known; torch losses skip it after widening to int64.
 NO_LABEL = 255
 
-_ARRAYS = ("tokens", "offsets", "ss8", "accessibility", "terms", "term_offsets", "annotated")
+_ARRAYS = ("tokens", "offsets", "lines", "ss8", "accessibility", "terms", "term_offsets", "annotated")
+#: Raised whenever the arrays change their meaning, so that none of an older version is taken from the cache.
+_VERSION = 1
+_SKIPPED_SHOWN = 10
 
 
 @dataclass
@@ -36,6 +42,7 @@ class CorpusReport:
 
     used: int = 0
     residues: int = 0
+    skipped_unreadable: int = 0
     skipped_too_short: int = 0
     skipped_unknown_letters: int = 0
     with_ambiguous_residues: int = 0
@@ -44,6 +51,16 @@ class CorpusReport:
     with_residue_labels: int = 0
     skipped_label_length: int = 0
     examples_skipped: list[str] = field(default_factory=list)
+
+    @property
+    def skipped(self) -> int:
+        """Number of records left out."""
+        return (
+            self.skipped_unreadable
+            + self.skipped_too_short
+            + self.skipped_unknown_letters
+            + self.skipped_label_length
+        )
 
 
 @dataclass(frozen=True)
@@ -55,6 +72,8 @@ class Corpus:
     tokens : array of uint8, (residues,)
     offsets : array of int64, (records + 1,)
         Record ``i`` is ``tokens[offsets[i]:offsets[i + 1]]``.
+    lines : array of int64, (records,)
+        Where each record stands in its file.
     ss8, accessibility : array of uint8, (residues,)
         Index into `SS8_STATES` / level 0-9; `NO_LABEL` where not known.
     terms, term_offsets : array of int32 and int64
@@ -66,6 +85,7 @@ class Corpus:
 
     tokens: npt.NDArray[np.uint8]
     offsets: npt.NDArray[np.int64]
+    lines: npt.NDArray[np.int64]
     ss8: npt.NDArray[np.uint8]
     accessibility: npt.NDArray[np.uint8]
     terms: npt.NDArray[np.int32]
@@ -87,22 +107,26 @@ class Corpus:
         labelled: npt.NDArray[np.bool_] = self.ss8[self.offsets[:-1]] != NO_LABEL
         return labelled
 
+    def identities(self) -> npt.NDArray[np.int64]:
+        """Return a number for each record, the same for equal sequences (up to a chance of about 1e-9)."""
+        parts = (self.tokens[a:b].tobytes() for a, b in zip(self.offsets, self.offsets[1:], strict=False))
+        return np.fromiter((int(sha256_bytes(part)[:15], 16) for part in parts), np.int64, len(self))
+
     def save(self, folder: Path, report: CorpusReport) -> None:
-        """Write the arrays, and last of all `corpus.json`, whose presence means the rest is complete."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write the arrays into an existing folder."""
         for name in _ARRAYS:
             np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
         meta = {"num_terms": self.num_terms, "report": asdict(report)}
         (folder / "corpus.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path) -> Corpus:
+    def load(cls, folder: Path) -> tuple[Corpus, CorpusReport]:
         """Open a saved corpus; the arrays stay on disk and are mapped into memory."""
         meta = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
         arrays: dict[str, Any] = {
             name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS
         }
-        return cls(num_terms=int(meta["num_terms"]), **arrays)
+        return cls(num_terms=int(meta["num_terms"]), **arrays), CorpusReport(**meta["report"])
 
 
 def encode(sequence: str) -> npt.NDArray[np.uint8]:
@@ -111,48 +135,104 @@ def encode(sequence: str) -> npt.NDArray[np.uint8]:
     return _LETTER_TO_TOKEN[raw]
 
 
-def read_fasta(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield (identifier, sequence) of a FASTA file, plain or gzipped; upper case, trailing stop removed."""
-    name: str | None = None
-    parts: list[str] = []
-    with _open_text(path) as handle:
-        for line in handle:
-            if line.startswith(">"):
-                if name is not None:
-                    yield name, _clean("".join(parts))
-                name, parts = (line[1:].split() or [""])[0], []
-            else:
-                parts.append(line.strip())
-    if name is not None:
-        yield name, _clean("".join(parts))
+def open_corpus(
+    source: Path, *, annotations: Path | None = None, chains: Path | None = None, min_length: int = 20
+) -> tuple[Corpus, CorpusReport, str]:
+    """Return a corpus from the cache, built there first if it is not in it; parameters of `build_corpus`.
+
+    Returns
+    -------
+    corpus, report, hash
+        The hash is over the content of the files.
+    """
+    files = {"sequences": source, "annotations": annotations, "residue labels": chains}
+    hashes = {name: sha256_file(path) for name, path in files.items() if path is not None}
+    content = sha256_bytes(json.dumps(hashes).encode())
+    folder = cache_dir() / "corpora" / f"{content[:24]}-{min_length}-{_VERSION}"
+    if not (folder / "corpus.json").is_file():
+        corpus, report = build_corpus(source, annotations=annotations, chains=chains, min_length=min_length)
+        with atomic_dir(folder) as temporary:
+            corpus.save(temporary, report)
+    return *Corpus.load(folder), content
 
 
 def build_corpus(
-    fasta: Path, *, annotations: Path | None = None, chains: Path | None = None, min_length: int = 20
+    source: Path, *, annotations: Path | None = None, chains: Path | None = None, min_length: int = 20
 ) -> tuple[Corpus, CorpusReport]:
     """Read sequences and labels into one corpus.
 
     Parameters
     ----------
-    fasta : Path
-        Plain or gzipped; the identifier is the first word of a header.
+    source : Path
+        FASTA, or a table with a sequence column; plain or gzipped.
     annotations : Path, optional
-        TSV with columns ``id`` and ``term_indices`` (space-separated integers), ids as in the FASTA file.
+        Table with columns ``id`` and ``term_indices`` (space-separated integers), ids as in `source`.
     chains : Path, optional
-        TSV with columns ``sequence``, ``ss8`` and ``rsa_decile``, equally long strings; added as records.
+        Table with columns ``sequence``, ``ss8`` and ``rsa_decile``, equally long strings; added as records.
     min_length : int
         Shorter sequences are counted and left out.
+
+    Raises
+    ------
+    ReadError, ColumnError
+        A file cannot be read or lacks a column. Single records that cannot be used are only counted.
+    RowError
+        An annotation is no list of indices.
     """
     builder = _Builder(min_length)
     terms = _read_annotations(annotations) if annotations is not None else {}
-    for name, sequence in read_fasta(fasta):
-        builder.add(name, sequence, terms=terms.pop(name, None))
+    table = open_table(source)
+    columns = find_columns(table.columns, need_label=False, file=str(source))
+    names = (columns.identifier or columns.sequence, columns.sequence)
+    for line, (name, sequence) in _rows(table, names, builder.report):
+        builder.add(name, line, sequence, terms=terms.pop(name, None))
     builder.report.annotation_ids_not_found = len(terms)
     if chains is not None:
-        for row in _read_tsv(chains):
-            labels = (_encode_ss8(row["ss8"]), _encode_levels(row["rsa_decile"]))
-            builder.add(row.get("pdb_chain", ""), _clean(row["sequence"]), residue_labels=labels)
+        table = _table_with(chains, ("sequence", "ss8", "rsa_decile"))
+        for line, (sequence, ss8, levels) in _rows(table, ("sequence", "ss8", "rsa_decile"), builder.report):
+            labels = (_encode_ss8(ss8), _encode_levels(levels))
+            builder.add(f"{chains.name}:{line}", line, sequence, residue_labels=labels)
     return builder.finish(), builder.report
+
+
+def _table_with(path: Path, columns: Sequence[str]) -> Table:
+    table = open_table(path)
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise ColumnError(
+            f"{path} has no column {', '.join(map(repr, missing))}.",
+            expected=f"a table with the columns {', '.join(columns)}",
+            fix=f"rename its columns, which are {', '.join(table.columns[:12])}",
+        )
+    return table
+
+
+def _rows(
+    table: Table, columns: Sequence[str], report: CorpusReport
+) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Yield line and cells of each record; count those that cannot be read."""
+    for chunk in table.chunks():
+        report.skipped_unreadable += len(chunk.problems)
+        cells = [chunk.columns.column(name).to_pylist() for name in columns]
+        yield from zip(chunk.lines.tolist(), zip(*cells, strict=True), strict=True)
+
+
+def _read_annotations(path: Path) -> dict[str, npt.NDArray[np.int32]]:
+    names = ("id", "term_indices")
+    found, problems = {}, []
+    for line, (name, terms) in _rows(_table_with(path, names), names, CorpusReport()):
+        indices = terms.split()
+        if all(index.isdecimal() for index in indices):
+            found[name] = np.array(indices, dtype=np.int32)
+        else:
+            problems.append(Problem("no list of indices", file=str(path), line=line, value=terms[:40]))
+    if problems:
+        raise RowError(
+            f"{path}: {len(problems):,} annotations cannot be read.",
+            expected="indices from 0, with spaces between them",
+            problems=problems[:100],
+        )
+    return found
 
 
 class _Builder:
@@ -162,18 +242,20 @@ class _Builder:
         self.min_length = min_length
         self.report = CorpusReport()
         self._tokens: list[npt.NDArray[np.uint8]] = []
+        self._lines: list[int] = []
         self._labels: list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]] = []
         self._terms: list[npt.NDArray[np.int32] | None] = []
 
     def add(
         self,
         name: str,
+        line: int,
         sequence: str,
         *,
         terms: npt.NDArray[np.int32] | None = None,
         residue_labels: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]] | None = None,
     ) -> None:
-        tokens = encode(sequence)
+        tokens = encode(_clean(sequence))
         if not self._usable(name, tokens, residue_labels):
             return
         if residue_labels is None:
@@ -182,6 +264,7 @@ class _Builder:
         else:
             self.report.with_residue_labels += 1
         self._tokens.append(tokens)
+        self._lines.append(line)
         self._labels.append(residue_labels)
         self._terms.append(terms)
         self.report.used += 1
@@ -204,7 +287,7 @@ class _Builder:
             report.skipped_label_length += 1
         else:
             return True
-        if len(report.examples_skipped) < 10:
+        if len(report.examples_skipped) < _SKIPPED_SHOWN:
             report.examples_skipped.append(name)
         return False
 
@@ -215,6 +298,7 @@ class _Builder:
         return Corpus(
             tokens=_concatenate(self._tokens, np.uint8),
             offsets=_offsets([len(t) for t in self._tokens]),
+            lines=np.array(self._lines, dtype=np.int64),
             ss8=_concatenate([pair[0] for pair in self._labels], np.uint8),
             accessibility=_concatenate([pair[1] for pair in self._labels], np.uint8),
             terms=_concatenate(terms, np.int32),
@@ -225,22 +309,7 @@ class _Builder:
 
 
 def _clean(sequence: str) -> str:
-    return sequence.upper().removesuffix("*")
-
-
-def _open_text(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8")
-
-
-def _read_tsv(path: Path) -> Iterator[dict[str, str]]:
-    with _open_text(path) as handle:
-        yield from csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE)
-
-
-def _read_annotations(path: Path) -> dict[str, npt.NDArray[np.int32]]:
-    return {row["id"]: np.array(row["term_indices"].split(), dtype=np.int32) for row in _read_tsv(path)}
+    return "".join(sequence.split()).upper().removesuffix("*")
 
 
 def _lookup(letters: str, first: int, default: int) -> npt.NDArray[np.uint8]:

@@ -7,32 +7,17 @@ Masked language modelling after Devlin et al. 2019 (https://arxiv.org/abs/1810.0
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from profactory.pretraining.batches import Batch
-from profactory.pretraining.corpus import (
-    ACCESSIBILITY_LEVELS,
-    FIRST_STANDARD,
-    LAST_STANDARD,
-    MASK,
-    NO_LABEL,
-    SS8_STATES,
-    Corpus,
-)
-
-#: Label value that torch losses skip.
-IGNORE = -100
-_STREAM_MASK = 4
-#: Of the selected residues: replaced by <mask>, by a random residue, left as they are.
-MASK_SPLIT = (0.8, 0.1, 0.1)
+from profactory.pretraining.corpus import ACCESSIBILITY_LEVELS, SS8_STATES, Corpus
+from profactory.pretraining.masking import IGNORE
+from profactory.pretraining.network import encode, masked_head
 
 
 @dataclass(frozen=True)
@@ -45,64 +30,6 @@ class ObjectiveWeights:
     accessibility: float = 0.5
 
 
-@dataclass(frozen=True)
-class MaskedBatch:
-    """A batch ready for the network.
-
-    Attributes
-    ----------
-    input_ids, masked_labels, ss8, accessibility : Tensor of int64, (batch, length)
-        Labels are `IGNORE` where nothing is asked.
-    is_residue : Tensor of bool, (batch, length)
-        False at <cls> and <eos>; mean pooling goes over residues.
-    terms : Tensor of float32, (batch, terms)
-    annotated : Tensor of bool, (batch,)
-    """
-
-    input_ids: Tensor
-    masked_labels: Tensor
-    ss8: Tensor
-    accessibility: Tensor
-    is_residue: Tensor
-    terms: Tensor
-    annotated: Tensor
-
-
-def mask_tokens(
-    tokens: npt.NDArray[np.int64], seed: int, step: int, probability: float = 0.15
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Hide standard residues; a pure function of its arguments.
-
-    Returns
-    -------
-    input_ids, labels : array of int64, (batch, length)
-        Labels hold the true residue where one was selected, `IGNORE` elsewhere.
-    """
-    rng = np.random.default_rng([seed, _STREAM_MASK, step])
-    standard = (tokens >= FIRST_STANDARD) & (tokens <= LAST_STANDARD)
-    selected = standard & (rng.random(tokens.shape) < probability)
-    kind = rng.random(tokens.shape)
-    replacement = rng.integers(FIRST_STANDARD, LAST_STANDARD + 1, size=tokens.shape)
-    to_mask = selected & (kind < MASK_SPLIT[0])
-    to_replace = selected & (kind >= MASK_SPLIT[0]) & (kind < MASK_SPLIT[0] + MASK_SPLIT[1])
-    input_ids = np.where(to_mask, MASK, np.where(to_replace, replacement, tokens))
-    return input_ids, np.where(selected, tokens, IGNORE)
-
-
-def to_masked_batch(batch: Batch, seed: int, step: int, probability: float = 0.15) -> MaskedBatch:
-    """Mask a batch and turn it into tensors."""
-    input_ids, labels = mask_tokens(batch.tokens, seed, step, probability)
-    return MaskedBatch(
-        input_ids=torch.from_numpy(input_ids),
-        masked_labels=torch.from_numpy(labels),
-        ss8=_labels(batch.ss8),
-        accessibility=_labels(batch.accessibility),
-        is_residue=torch.from_numpy(batch.tokens >= FIRST_STANDARD),
-        terms=torch.from_numpy(batch.terms),
-        annotated=torch.from_numpy(batch.annotated),
-    )
-
-
 def mean_pool(states: Tensor, is_residue: Tensor) -> Tensor:
     """Mean over the residues: (batch, length, dim), (batch, length) -> (batch, dim)."""
     weight = is_residue.to(torch.float32).unsqueeze(-1)  # (batch, length, 1)
@@ -110,19 +37,18 @@ def mean_pool(states: Tensor, is_residue: Tensor) -> Tensor:
 
 
 class PretrainingModel(nn.Module):
-    """A masked language model and the heads of the supervised objectives.
+    """What the loop trains: a masked language model and the heads of the supervised objectives.
 
     Parameters
     ----------
     language_model : nn.Module
-        As `transformers.EsmForMaskedLM`: attributes ``esm`` (trunk) and ``lm_head``.
+        With a masked-language-model head, as :func:`~profactory.pretraining.network.load_network` gives it.
     num_terms : int
         0 leaves out the annotation head.
     residue_heads : bool
         Whether there are secondary structure and accessibility labels.
-    encoder : callable, optional
-        ``encoder(language_model, input_ids)`` gives the last hidden states; by default the trunk's own
-        forward. `profactory.pretraining.model.fast_encode`, compiled or not, is faster on unpadded batches.
+    weights : ObjectiveWeights, optional
+        An objective of weight 0 has no head.
     """
 
     def __init__(
@@ -130,62 +56,68 @@ class PretrainingModel(nn.Module):
         language_model: nn.Module,
         num_terms: int = 0,
         residue_heads: bool = False,
-        encoder: Callable[[nn.Module, Tensor], Tensor] | None = None,
+        weights: ObjectiveWeights | None = None,
     ) -> None:
         super().__init__()
         self.language_model = language_model
-        self.encoder = encoder or _stock_encode
-        dim = int(cast("Any", language_model).config.hidden_size)
-        heads: dict[str, nn.Module] = {}
-        if num_terms:
-            heads["terms"] = nn.Linear(dim, num_terms)
+        self.weights = weights or ObjectiveWeights()
+        sizes = {"terms": num_terms}
         if residue_heads:
-            heads["ss8"] = nn.Linear(dim, len(SS8_STATES))
-            heads["accessibility"] = nn.Linear(dim, ACCESSIBILITY_LEVELS)
-        for head in heads.values():
+            sizes |= {"ss8": len(SS8_STATES), "accessibility": ACCESSIBILITY_LEVELS}
+        dim = int(cast("Any", language_model).config.hidden_size)
+        wanted = {name: size for name, size in sizes.items() if size and getattr(self.weights, name)}
+        self.heads = nn.ModuleDict({name: nn.Linear(dim, size) for name, size in wanted.items()})
+        for parameter in self.heads.parameters():
             # Starting at zero, a head asks nothing of the trunk before it has learnt a direction.
-            nn.init.zeros_(cast("nn.Linear", head).weight)
-            nn.init.zeros_(cast("nn.Linear", head).bias)
-        self.heads = nn.ModuleDict(heads)
+            nn.init.zeros_(parameter)
 
     @torch.no_grad()
     def set_term_frequencies(self, corpus: Corpus) -> None:
         """Start the annotation head at the base rates, so that no step is spent on learning them."""
+        if "terms" not in self.heads:
+            return
         count = np.bincount(corpus.terms, minlength=corpus.num_terms).astype(np.float64)
         rate = (count + 1) / (int(corpus.annotated.sum()) + 2)
         cast("nn.Linear", self.heads["terms"]).bias.copy_(torch.from_numpy(np.log(rate / (1 - rate))))
 
-    def forward(self, batch: MaskedBatch) -> dict[str, tuple[Tensor, int]]:
-        """Sum of each loss and the number of predictions in it, so that batches can be added up exactly."""
-        states = self.encoder(self.language_model, batch.input_ids)  # (batch, length, dim)
-        lm_head = cast("nn.Module", self.language_model.lm_head)
-        losses = {"masked": _token_loss(lm_head, states, batch.masked_labels)}
-        for name in ("ss8", "accessibility"):
-            if name in self.heads:
-                losses[name] = _token_loss(self.heads[name], states, getattr(batch, name))
-        if "terms" in self.heads:
-            losses["terms"] = self._term_loss(states, batch)
-        return losses
+    def forward(self, weight: Tensor, **batch: Tensor) -> Tensor:
+        """Return the weighted sum of the mean losses of a batch, times the batch's weight in its step."""
+        return total_loss(self.losses(**batch), self.weights) * weight
 
-    def _term_loss(self, states: Tensor, batch: MaskedBatch) -> tuple[Tensor, int]:
-        pooled = mean_pool(states, batch.is_residue)[batch.annotated]  # (annotated, dim)
-        logits = self.heads["terms"](pooled).float()  # (annotated, terms)
-        target = batch.terms[batch.annotated]
-        return F.binary_cross_entropy_with_logits(logits, target, reduction="sum"), target.numel()
+    def losses(
+        self,
+        input_ids: Tensor,
+        masked_labels: Tensor,
+        ss8: Tensor,
+        accessibility: Tensor,
+        is_residue: Tensor,
+        terms: Tensor,
+        annotated: Tensor,
+    ) -> dict[str, tuple[Tensor, int]]:
+        """Return the sum of each loss and the number of predictions in it.
+
+        Parameters
+        ----------
+        input_ids, masked_labels, ss8, accessibility, is_residue, terms, annotated
+            See :func:`~profactory.pretraining.masking.masked_tensors`.
+        """
+        states = encode(self.language_model, input_ids)  # (batch, length, dim)
+        losses = {"masked": _token_loss(masked_head(self.language_model), states, masked_labels)}
+        for name, labels in (("ss8", ss8), ("accessibility", accessibility)):
+            if name in self.heads:
+                losses[name] = _token_loss(self.heads[name], states, labels)
+        if "terms" in self.heads:
+            pooled = mean_pool(states, is_residue)[annotated]  # (annotated, dim)
+            logits, target = self.heads["terms"](pooled).float(), terms[annotated]  # (annotated, terms)
+            loss = F.binary_cross_entropy_with_logits(logits, target, reduction="sum")
+            losses["terms"] = loss, target.numel()
+        return losses
 
 
 def total_loss(losses: dict[str, tuple[Tensor, int]], weights: ObjectiveWeights) -> Tensor:
     """Weighted sum of the mean losses; an objective without a prediction in this batch counts zero."""
     terms = [getattr(weights, name) * value / max(count, 1) for name, (value, count) in losses.items()]
     return torch.stack(terms).sum()
-
-
-def _stock_encode(language_model: Any, input_ids: Tensor) -> Tensor:
-    return cast("Tensor", language_model.esm(input_ids=input_ids).last_hidden_state)
-
-
-def _labels(values: npt.NDArray[np.int64]) -> Tensor:
-    return torch.from_numpy(np.where(values == NO_LABEL, IGNORE, values))
 
 
 def _token_loss(head: nn.Module, states: Tensor, labels: Tensor) -> tuple[Tensor, int]:

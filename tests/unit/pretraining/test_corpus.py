@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from profactory.errors import ColumnError, ReadError, RowError
 from profactory.pretraining.corpus import (
     NO_LABEL,
     SS8_STATES,
@@ -17,7 +18,7 @@ from profactory.pretraining.corpus import (
     CorpusReport,
     build_corpus,
     encode,
-    read_fasta,
+    open_corpus,
 )
 
 _ALL = "LAGVSERTIDPKQNFYMHWC"
@@ -59,10 +60,13 @@ def test_encode_gives_the_place_in_the_vocabulary() -> None:
     assert encode("J1*é").tolist() == [UNK] * 4
 
 
-def test_fasta_is_read_plain_or_gzipped(tmp_path: Path) -> None:
-    text = ">a comment\nmk\nTV*\n\n>b\nAA\n"
-    for name in ("f.fasta", "f.fasta.gz"):
-        assert list(read_fasta(_write(tmp_path / name, text))) == [("a", "MKTV"), ("b", "AA")]
+def test_a_table_is_read_as_well_as_fasta(tmp_path: Path) -> None:
+    fasta = _write(tmp_path / "f.fasta", f">a comment\n{_ALL[:10]}\n {_ALL[10:].lower()}*\n\n>b\n{_ALL}AA\n")
+    table = _write(tmp_path / "t.csv", f"id,sequence\na,{_ALL}\nb,{_ALL}AA\n")
+    one, two = (build_corpus(path)[0] for path in (fasta, table))
+    np.testing.assert_array_equal(one.tokens, two.tokens)
+    np.testing.assert_array_equal(one.offsets, two.offsets)
+    assert (one.lines.tolist(), two.lines.tolist()) == ([1, 5], [2, 3])
 
 
 def test_every_record_is_used_or_counted(built: tuple[Corpus, CorpusReport]) -> None:
@@ -74,7 +78,7 @@ def test_every_record_is_used_or_counted(built: tuple[Corpus, CorpusReport]) -> 
         1,
     )
     assert report.with_ambiguous_residues == 1
-    assert report.examples_skipped == ["short", "bad", "1ABC_B"]
+    assert report.examples_skipped == ["short", "bad", "chains.tsv:3"]
     assert report.residues == len(corpus.tokens) == 23 + 20 + 21 + 20
 
 
@@ -96,16 +100,36 @@ def test_residue_labels_are_aligned(built: tuple[Corpus, CorpusReport]) -> None:
     assert report.with_residue_labels == 1
 
 
-def test_a_saved_corpus_is_the_same_and_stays_on_disk(
-    built: tuple[Corpus, CorpusReport], tmp_path: Path
-) -> None:
-    corpus, report = built
-    corpus.save(tmp_path / "corpus", report)
-    loaded = Corpus.load(tmp_path / "corpus")
-    assert isinstance(loaded.tokens, np.memmap)
-    for name in ("tokens", "offsets", "ss8", "accessibility", "terms", "term_offsets", "annotated"):
-        np.testing.assert_array_equal(getattr(loaded, name), getattr(corpus, name))
-    assert loaded.num_terms == corpus.num_terms
+def test_a_corpus_is_kept_in_the_cache_until_a_file_changes(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.fasta", f">one\n{_ALL}\n>two\nMKV\n")
+    built, report = build_corpus(path)
+    corpus, kept, content = open_corpus(path)
+    assert isinstance(corpus.tokens, np.memmap)
+    for name in ("tokens", "offsets", "lines", "ss8", "accessibility", "terms", "term_offsets", "annotated"):
+        np.testing.assert_array_equal(getattr(corpus, name), getattr(built, name))
+    assert (corpus.num_terms, kept) == (built.num_terms, report)
+    again, kept, same = open_corpus(path)
+    assert (len(again), kept, same) == (1, report, content)
+    _write(path, f">one\n{_ALL}\n>two\nMKV{_ALL}\n")
+    changed, _, other = open_corpus(path)
+    assert (len(changed), other == content) == (2, False)
+
+
+def test_equal_sequences_have_one_identity(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.fasta", f">a\n{_ALL}\n>b\n{_ALL}A\n>c\n{_ALL}\n")
+    one, two, three = build_corpus(path)[0].identities()
+    assert one == three != two
+
+
+def test_what_is_no_annotation_is_named(tmp_path: Path) -> None:
+    fasta = _write(tmp_path / "a.fasta", f">one\n{_ALL}\n")
+    with pytest.raises(RowError) as caught:
+        build_corpus(fasta, annotations=_write(tmp_path / "go.tsv", "id\tterm_indices\none\t0 GO:1\n"))
+    assert caught.value.problems[0].line == 2
+    with pytest.raises(ColumnError, match="term_indices"):
+        build_corpus(fasta, annotations=_write(tmp_path / "other.tsv", "id\tterms\none\t0\n"))
+    with pytest.raises(ReadError):
+        build_corpus(tmp_path / "missing.fasta")
 
 
 def test_without_usable_records_there_is_an_empty_corpus(tmp_path: Path) -> None:

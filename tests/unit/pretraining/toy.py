@@ -19,6 +19,7 @@ def toy_corpus(records: int = 60, labelled: int = 20, seed: int = 0) -> Corpus:
     return Corpus(
         tokens=tokens,
         offsets=offsets,
+        lines=np.arange(records) * 2 + 1,
         ss8=np.where(known, tokens % 8, NO_LABEL).astype(np.uint8),
         accessibility=np.where(known, tokens % 10, NO_LABEL).astype(np.uint8),
         terms=(lengths[annotated] % 5).astype(np.int32),

@@ -10,12 +10,13 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, EsmForMaskedLM
 
-from profactory.errors import ModelError
+from profactory.errors import ConfigError, ModelError
 from profactory.pretraining.corpus import CLS, EOS, encode
-from profactory.pretraining.model import (
+from profactory.pretraining.export import export_model
+from profactory.pretraining.network import (
     build_config,
     build_model,
-    export_model,
+    can_run_fast,
     fast_encode,
     start_local_attention,
 )
@@ -34,7 +35,8 @@ def network() -> EsmForMaskedLM:
 @pytest.fixture(scope="module")
 def exported(network: EsmForMaskedLM, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export")
-    export_model(PretrainingModel(network, num_terms=7, residue_heads=True).language_model, folder)  # type: ignore[arg-type]
+    model = PretrainingModel(network, num_terms=7, residue_heads=True)
+    export_model(model.language_model, folder, torch.float16)
     return folder
 
 
@@ -51,6 +53,31 @@ def test_weights_depend_on_the_seed_alone() -> None:
 def test_the_fast_path_equals_the_stock_one(network: EsmForMaskedLM) -> None:
     stock = network.esm(input_ids=IDS).last_hidden_state
     torch.testing.assert_close(fast_encode(network, IDS), stock, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_narrow_heads_take_the_fast_path_too() -> None:
+    network = build_model(build_config(40, 1, heads=2), seed=0).eval()
+    start_local_attention(network)
+    torch.testing.assert_close(fast_encode(network, IDS), network.esm(input_ids=IDS).last_hidden_state)
+
+
+def test_what_the_fast_path_leaves_out_is_computed_by_the_stock_one() -> None:
+    assert can_run_fast(build_model(build_config(64, 1), seed=0))
+    for field, value in {
+        "token_dropout": True,
+        "position_embedding_type": "absolute",
+        "emb_layer_norm_before": True,
+        "hidden_dropout_prob": 0.1,
+    }.items():
+        config = build_config(64, 1)
+        setattr(config, field, value)
+        assert not can_run_fast(build_model(config, seed=0)), field
+
+
+def test_a_width_that_does_not_divide_is_refused_with_one_that_does() -> None:
+    with pytest.raises(ConfigError, match="--width 96"):
+        build_config(100, 1, heads=6)
 
 
 def test_gradients_of_the_fast_path_equal_the_stock_ones() -> None:
@@ -120,5 +147,5 @@ def test_weights_that_do_not_fit_16_bits_are_refused(tmp_path: Path) -> None:
     network = build_model(build_config(64, 1), seed=0)
     network.esm.encoder.layer[0].output.dense.weight[0, 0] = 1e6
     with pytest.raises(ModelError, match=r"1e\+06"):
-        export_model(network, tmp_path)
+        export_model(network, tmp_path, torch.float16)
     assert not (tmp_path / "model.safetensors").exists()
