@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from profactory.data.dataset import Dataset
+from profactory.data.labels import NUMBER
 from profactory.tasks import Task, TaskKind, Values
 
 BATCH_ROWS = 10_000
@@ -57,36 +61,55 @@ def profile_labels(dataset: Dataset, task: Task) -> LabelProfile:
     return profile
 
 
-def _encoded(dataset: Dataset, task: Task) -> Any:
+def _batches(dataset: Dataset) -> Iterator[NDArray[np.int64]]:
     for start in range(0, len(dataset), BATCH_ROWS):
-        rows = np.arange(start, min(start + BATCH_ROWS, len(dataset)))
-        yield task.encode(dataset.label_cells(rows), dataset.lengths[rows].tolist())
+        yield np.arange(start, min(start + BATCH_ROWS, len(dataset)))
+
+
+def _encoded(dataset: Dataset, task: Task, rows: NDArray[np.int64]) -> Values:
+    return task.encode(dataset.label_cells(rows), dataset.lengths[rows].tolist())
+
+
+def _different(dataset: Dataset, task: Task, rows: NDArray[np.int64]) -> tuple[Values, NDArray[np.int64]]:
+    """Return each label that occurs, once, and how many rows have it."""
+    found = pc.value_counts(dataset.column(dataset.columns.labels[0], rows))
+    cells, times = found.field(0), found.field(1)
+    return task.encode(cells.to_pylist(), [0] * len(cells)), times.to_numpy().astype(np.int64)
 
 
 def _count_classes(dataset: Dataset, task: Task, profile: LabelProfile) -> None:
     counts = np.zeros(len(task.classes), np.int64)
-    for values in _encoded(dataset, task):
-        labels = values.values
-        if task.kind is TaskKind.MULTI_LABEL:
-            counts += labels.sum(axis=0).astype(np.int64)
-            profile.missing += int((labels.sum(axis=1) == 0).sum())
-        else:
+    for rows in _batches(dataset):
+        if task.per_residue:
+            labels = _encoded(dataset, task, rows).values
             counts += np.bincount(labels[labels >= 0], minlength=len(counts))
             profile.missing += int((labels < 0).sum())
+            continue
+        values, times = _different(dataset, task, rows)
+        if task.kind is TaskKind.MULTI_LABEL:
+            counts += times @ values.values.astype(np.int64)
+            profile.missing += int(times[values.values.sum(axis=1) == 0].sum())
+        else:
+            np.add.at(counts, values.values, times)
     profile.classes = dict(zip(task.classes, counts.tolist(), strict=True))
 
 
 def _describe_numbers(dataset: Dataset, task: Task, profile: LabelProfile) -> None:
-    parts = [_columns(values, len(task.targets)) for values in _encoded(dataset, task)]
-    numbers = np.concatenate(parts)
+    numbers = np.concatenate([_numbers(dataset, task, rows) for rows in _batches(dataset)])
     profile.missing = int(np.isnan(numbers).sum())
     for index, target in enumerate(task.targets):
         column = numbers[:, index]
         profile.numbers[target] = _describe(column[~np.isnan(column)])
 
 
-def _columns(values: Values, targets: int) -> NDArray[np.float32]:
-    return np.asarray(values.values, np.float32).reshape(-1, targets)
+def _numbers(dataset: Dataset, task: Task, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the labels of some rows (or of their residues), shape ``(n, targets)``; NaN where missing."""
+    if task.kind is TaskKind.REGRESSION and len(task.targets) == 1:
+        cells = dataset.column(dataset.columns.labels[0], rows)
+        if pc.all(pc.match_substring_regex(cells, NUMBER)).as_py():
+            return np.asarray(cells.cast(pa.float64()).to_numpy(), np.float32)[:, None]
+    values = _encoded(dataset, task, rows).values
+    return np.asarray(values, np.float32).reshape(-1, len(task.targets))
 
 
 def _describe(column: NDArray[np.float32]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from profactory.data.columns import Columns
-from profactory.data.dataset import LENGTH, SPLIT, SPLIT_CODES
+from profactory.data.dataset import LENGTH, SPLIT, SPLIT_CODES, take
 
 BATCH_ROWS = 20_000
 
@@ -40,9 +40,11 @@ def count_overlaps(table: pa.Table, columns: Columns, sequences: NDArray[np.int6
     splits = table.column(SPLIT).to_numpy()
     lengths = table.column(LENGTH).to_numpy()
     ordered = np.sort(sequences)
+    again = ordered[1:][ordered[1:] == ordered[:-1]]
+    rows = np.flatnonzero(np.isin(sequences, again)) if len(again) and columns.labels else np.empty(0, int)
     counts: dict[str, Any] = {
-        "duplicates": int((ordered[1:] == ordered[:-1]).sum()),
-        "contradictory": _contradictory(sequences, _label_hashes(table, columns)) if columns.labels else 0,
+        "duplicates": len(again),
+        "contradictory": _contradictory(sequences[rows], _label_hashes(table, columns, rows)),
         "splits": {name: int((splits == code).sum()) for code, name in enumerate(SPLIT_CODES) if name},
         "length": {
             "shortest": int(lengths.min()),
@@ -66,9 +68,12 @@ def hash_rows(columns: Sequence[pa.Array]) -> NDArray[np.int64]:
     return np.fromiter(map(hash, rows), np.int64, len(columns[0]))
 
 
-def _label_hashes(table: pa.Table, columns: Columns) -> NDArray[np.int64]:
-    batches = table.select(list(columns.labels)).to_batches(max_chunksize=BATCH_ROWS)
-    return np.concatenate([hash_rows(batch.columns) for batch in batches])
+def _label_hashes(table: pa.Table, columns: Columns, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    parts = [
+        hash_rows([take(table.column(name), rows[start : start + BATCH_ROWS]) for name in columns.labels])
+        for start in range(0, len(rows), BATCH_ROWS)
+    ]
+    return np.concatenate([np.empty(0, np.int64), *parts])
 
 
 def _contradictory(sequences: NDArray[np.int64], labels: NDArray[np.int64]) -> int:

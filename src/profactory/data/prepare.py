@@ -221,6 +221,7 @@ class _Preparation:
         if self.problems.total and not (usable and self.bad_rows == "drop"):
             raise self._bad_rows(ingested.rows_read, usable)
         hashes = np.concatenate(ingested.hashes)
+        ingested.hashes.clear()
         if bad:
             good = np.ones(table.num_rows, bool)
             good[list(bad)] = False
