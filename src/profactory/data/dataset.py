@@ -117,6 +117,11 @@ class Dataset:
         """``train``, ``validation``, ``test``, or empty where the data give no split; shape ``(n,)``."""
         return np.asarray(np.array(SPLIT_CODES)[self.column(SPLIT).to_numpy()], np.str_)
 
+    @property
+    def divided(self) -> bool:
+        """Whether the data say of any row which split it is in."""
+        return bool(self.column(SPLIT).to_numpy().any())
+
     @cached_property
     def lines(self) -> NDArray[np.int64]:
         """Line of each row in its file; shape ``(n,)``."""

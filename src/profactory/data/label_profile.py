@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from profactory.data.dataset import Dataset
-from profactory.data.labels import NUMBER
-from profactory.tasks import Task, TaskKind, Values
+from profactory.data.labels import NUMBER, encode_labels
+from profactory.tasks import Task, TaskKind
 
 BATCH_ROWS = 10_000
 BINS = 10
@@ -66,31 +66,16 @@ def _batches(dataset: Dataset) -> Iterator[NDArray[np.int64]]:
         yield np.arange(start, min(start + BATCH_ROWS, len(dataset)))
 
 
-def _encoded(dataset: Dataset, task: Task, rows: NDArray[np.int64]) -> Values:
-    return task.encode(dataset.label_cells(rows), dataset.lengths[rows].tolist())
-
-
-def _different(dataset: Dataset, task: Task, rows: NDArray[np.int64]) -> tuple[Values, NDArray[np.int64]]:
-    """Return each label that occurs, once, and how many rows have it."""
-    found = pc.value_counts(dataset.column(dataset.columns.labels[0], rows))
-    cells, times = found.field(0), found.field(1)
-    return task.encode(cells.to_pylist(), [0] * len(cells)), times.to_numpy().astype(np.int64)
-
-
 def _count_classes(dataset: Dataset, task: Task, profile: LabelProfile) -> None:
     counts = np.zeros(len(task.classes), np.int64)
     for rows in _batches(dataset):
-        if task.per_residue:
-            labels = _encoded(dataset, task, rows).values
+        labels = encode_labels(dataset, task, rows).values
+        if task.kind is TaskKind.MULTI_LABEL:
+            counts += labels.sum(axis=0).astype(np.int64)
+            profile.missing += int((labels.sum(axis=1) == 0).sum())
+        else:
             counts += np.bincount(labels[labels >= 0], minlength=len(counts))
             profile.missing += int((labels < 0).sum())
-            continue
-        values, times = _different(dataset, task, rows)
-        if task.kind is TaskKind.MULTI_LABEL:
-            counts += times @ values.values.astype(np.int64)
-            profile.missing += int(times[values.values.sum(axis=1) == 0].sum())
-        else:
-            np.add.at(counts, values.values, times)
     profile.classes = dict(zip(task.classes, counts.tolist(), strict=True))
 
 
@@ -108,7 +93,7 @@ def _numbers(dataset: Dataset, task: Task, rows: NDArray[np.int64]) -> NDArray[n
         cells = dataset.column(dataset.columns.labels[0], rows)
         if pc.all(pc.match_substring_regex(cells, NUMBER)).as_py():
             return np.asarray(cells.cast(pa.float64()).to_numpy(), np.float32)[:, None]
-    values = _encoded(dataset, task, rows).values
+    values = encode_labels(dataset, task, rows).values
     return np.asarray(values, np.float32).reshape(-1, len(task.targets))
 
 

@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from profactory.data.columns import Columns
-from profactory.data.dataset import LENGTH, SPLIT, SPLIT_CODES, take
+from profactory.data.dataset import LENGTH, SPLIT, SPLIT_CODES, Dataset, take
 from profactory.errors import ConfigError, RowError
-from profactory.tasks import Task, TaskKind, fit_task, infer_task
+from profactory.tasks import Task, TaskKind, Values, fit_task, infer_task
 from profactory.tasks.cells import LabelError, parse_residue_classes
 
 SAMPLE_ROWS = 5000
@@ -73,6 +73,25 @@ def check_labels(table: pa.Table, columns: Columns, wanted: Task | TaskKind | No
         )
     task = _fit(table, columns, kind)
     return CheckedLabels(task, reason, _bad_rows(table, columns, task))
+
+
+def encode_labels(dataset: Dataset, task: Task, rows: NDArray[np.int64] | None = None) -> Values:
+    """Turn the labels of some rows (None: all) of a checked data set into arrays, each class name once.
+
+    Returns
+    -------
+    Values
+        As :meth:`profactory.tasks.Task.encode`.
+    """
+    if task.kind is not TaskKind.SINGLE_LABEL:
+        lengths = dataset.lengths if rows is None else dataset.lengths[rows]
+        return task.encode(dataset.label_cells(rows), lengths.tolist())
+    encoded = pc.dictionary_encode(dataset.column(dataset.columns.labels[0], rows)).unify_dictionaries()
+    if not len(encoded):
+        return task.encode([], [])
+    names = encoded.chunk(0).dictionary.to_pylist()
+    ids = task.encode(names, [0] * len(names)).values
+    return Values(np.concatenate([ids[chunk.indices.to_numpy()] for chunk in encoded.chunks]))
 
 
 def _infer(table: pa.Table, columns: Columns) -> tuple[TaskKind, str]:

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from profactory.data.allocation import Ints, allocate, label_counts, majority, quantile_bins
 from profactory.data.dataset import Dataset
 from profactory.data.grouping import Units, check_enough, exact_groups, make_units, separate
+from profactory.data.labels import encode_labels
 from profactory.errors import SplitError
 from profactory.tasks import Task, TaskKind, Values
 
@@ -98,10 +99,9 @@ def assign_splits(
         ``homology`` without MMseqs2.
     """
     _check(method, ratios, identity, coverage)
-    given = np.asarray(dataset.splits).astype(str)
-    divided = bool((given != "").any())
+    divided = dataset.divided
     if method == "given" or (method == "auto" and divided):
-        return _given(dataset, task, given, ratios, seed)
+        return _given(dataset, task, dataset.splits, ratios, seed)
     method = "stratified" if method == "auto" else method
     rng = np.random.default_rng(seed)
     units = make_units(dataset, method, identity, coverage, threads)
@@ -185,8 +185,7 @@ def _allocate_rows(
     sizes = np.bincount(units.of_row)
     if method == "random" or task is None or task.per_residue:
         return allocate(sizes, shares, rng)[units.of_row]
-    chosen = np.arange(len(dataset)) if rows is None else rows
-    values = task.encode(dataset.label_cells(chosen), dataset.lengths[chosen].tolist())
+    values = encode_labels(dataset, task, rows)
     if task.kind is TaskKind.MULTI_LABEL:
         return allocate(sizes, shares, rng, labels=label_counts(units.of_row, values.values))[units.of_row]
     strata = majority(units.of_row, _strata(task, values))

@@ -16,6 +16,7 @@ import pytest
 from profactory.data import prepare
 from profactory.data.bundled import list_bundled
 from profactory.data.dataset import DATA_FILE, META_FILE, Dataset, take
+from profactory.data.labels import encode_labels
 from profactory.data.prepare import prepare_dataset
 from profactory.data.sources import SourceFile, find_sources, split_of_name
 from profactory.errors import ColumnError, ConfigError, ReadError, RowError
@@ -386,3 +387,17 @@ def test_take_touches_chunks_in_any_order() -> None:
         take(values, np.array([6]))
     with pytest.raises(IndexError):
         take(values, np.array([-1]))
+
+
+@pytest.mark.parametrize("name", ["demo-location", "demo-go", "demo-gb1"])
+@pytest.mark.parametrize("rows", [None, [5, 3, 5], []])
+def test_labels_of_many_rows_are_those_of_each_row(name: str, rows: list[int] | None) -> None:
+    prepared = prepare_dataset(f"bundled:{name}")
+    dataset, task = prepared.dataset, prepared.task
+    assert task is not None
+    chosen = range(len(dataset)) if rows is None else rows
+    found = encode_labels(dataset, task, None if rows is None else np.array(rows, np.int64))
+    assert len(found) == len(chosen)
+    for value, row in zip(found.values, chosen, strict=True):
+        expected = task.encode([dataset.label_cells([row])[0]], [int(dataset.lengths[row])]).values[0]
+        assert np.array_equal(value, expected)
