@@ -64,3 +64,5 @@ class TrainingSettings(LoopSettings):
 
     monitor: str | None = None
     """Validation metric that chooses the best epoch: loss or any metric of the task."""
+    coverage: float = Field(0.9, gt=0, lt=1)
+    """Share of new proteins whose truth shall lie in the prediction set or interval."""

@@ -22,6 +22,8 @@ CAPTIONS = {
     "parity": "Predicted against measured values. On the line both are equal.",
     "roc": "True against false positive rate over all thresholds. The dotted line is guessing.",
     "precision_recall": "Precision against recall over all thresholds.",
+    "reliability": "How often predictions of a probability are right; on the dotted line, as often as they"
+    " say. The numbers are expected calibration errors.",
     "terms": "Ranking quality of the most frequent classes. A class's share is the AUPRC of guessing.",
     "identity": "Test sequences by their identity to the nearest training sequence.",
     "per_protein": "How even the quality is over proteins, and whether it depends on length.",
@@ -103,6 +105,7 @@ def render_page(
         comparison=metrics["comparison"],
         tone=_OUTCOMES[metrics["comparison"]["outcome"]] if metrics["comparison"] else "open",
         warnings=list(warnings),
+        certainty=(metrics.get("calibration") or {}).get("sentence"),
         diagnosis=diagnosis,
         healthy=HEALTHY,
         table=metric_rows(metrics),

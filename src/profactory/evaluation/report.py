@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from profactory.evaluation.certainty import describe, measure_certainty, reliability_diagram
 from profactory.evaluation.diagnosis import Diagnosis
 from profactory.evaluation.drawing import png_of
 from profactory.evaluation.history import read_history
@@ -25,7 +27,7 @@ from profactory.evaluation.relatives import Relatives, identity_histogram, score
 from profactory.evaluation.verdict import Scored, compare
 from profactory.files import atomic_write_bytes, atomic_write_json, atomic_write_text
 from profactory.runs.layout import plain
-from profactory.tasks import Task, Values
+from profactory.tasks import Calibration, Task, Values
 
 SAMPLES = 1000
 
@@ -46,6 +48,8 @@ class EvaluatedSplit:
         Outputs of each baseline for the same rows.
     predictions
         Columns for the prediction file; made from the outputs if not given.
+    raw
+        Outputs before the calibration, if they are known.
     """
 
     targets: Values
@@ -53,6 +57,7 @@ class EvaluatedSplit:
     table: pa.Table
     baselines: Mapping[str, Values] = field(default_factory=dict)
     predictions: Mapping[str, Any] | None = None
+    raw: Values | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,7 @@ def write_report(
     data_info: Mapping[str, Any] | None = None,
     warnings: Sequence[str] = (),
     relatives: Relatives | None = None,
+    calibration: Calibration | None = None,
     seed: int = 0,
 ) -> Report:
     """Measure every split and write the whole report.
@@ -123,6 +129,8 @@ def write_report(
         Sentences to be seen first.
     relatives
         Nearest training sequences of the split that the report is about.
+    calibration
+        How the outputs were calibrated; adds sets or intervals to the predictions, and how far they hold.
     seed
         Of the bootstrap.
 
@@ -137,16 +145,19 @@ def write_report(
     if relatives is not None:
         metrics["leakage"] = _measure_subsets(task, splits[main], relatives, metrics, seed)
         warnings = [*warnings, *filter(None, [metrics["leakage"]["warning"]])]
+    if calibration is not None:
+        metrics["calibration"] = _measure_certainty(task, calibration, splits, main)
     files = ["metrics.json"]
     for name, split in splits.items():
         files.append(f"predictions_{name}.csv")
-        columns = split.predictions if split.predictions is not None else task.decode(split.outputs)
-        write_predictions(target / files[-1], split.table, columns)
+        write_predictions(target / files[-1], split.table, _columns(task, split, calibration))
     chosen = splits[main]
-    figures = make_plots(task, chosen.targets, chosen.outputs, read_history(history), chosen.baselines)
-    identities = identity_histogram(relatives) if relatives is not None else None
-    figures |= {"identity": identities} if identities is not None else {}
-    images = {name: png_of(figure) for name, figure in figures.items()}
+    figures: dict[str, Figure | None] = {
+        **make_plots(task, chosen.targets, chosen.outputs, read_history(history), chosen.baselines),
+        "reliability": reliability_diagram(task, chosen.targets, chosen.outputs, chosen.raw),
+        "identity": identity_histogram(relatives) if relatives is not None else None,
+    }
+    images = {name: png_of(figure) for name, figure in figures.items() if figure is not None}
     for name, image in images.items():
         files.append(f"{name}.png")
         atomic_write_bytes(target / files[-1], image)
@@ -160,6 +171,23 @@ def write_report(
     atomic_write_text(target / "report.html", page)
     atomic_write_json(target / "metrics.json", metrics)
     return Report(target, metrics, (*files, "report.html"), diagnosis)
+
+
+def _columns(task: Task, split: EvaluatedSplit, calibration: Calibration | None) -> Mapping[str, Any]:
+    if split.predictions is not None:
+        return split.predictions
+    return {**task.decode(split.outputs), **(calibration or Calibration()).columns(task, split.outputs)}
+
+
+def _measure_certainty(
+    task: Task, calibration: Calibration, splits: Mapping[str, EvaluatedSplit], main: str
+) -> dict[str, Any]:
+    measured = {
+        name: _finite(measure_certainty(task, calibration, split.targets, split.outputs, split.raw))
+        for name, split in splits.items()
+    }
+    sentence = describe(task, calibration, main, measured[main])
+    return {**calibration.to_dict(), "measured": measured, "sentence": sentence}
 
 
 def measure(task: Task, targets: Values, outputs: Values, *, seed: int = 0) -> tuple[dict[str, Any], Scores]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from accelerate import PartialState
 from profactory import __version__
 from profactory.data.leakage import Leakage
 from profactory.evaluation.baselines import Baselines, fit_baselines
+from profactory.evaluation.calibration import fit_calibration
 from profactory.evaluation.diagnosis import diagnose
 from profactory.evaluation.report import EvaluatedSplit, write_report
 from profactory.pipeline.fitting import Trained
@@ -33,11 +35,16 @@ def report_run(job: Job, trained: Trained, run: Run, leakage: Leakage | None) ->
     if not PartialState().is_main_process:
         return
     run.set_status("evaluating")
-    task = settle_threshold(job.task, job.targets("validation"), outputs["validation"])
-    trained.model.task = task
+    truth = job.targets("validation")
+    calibration = fit_calibration(job.task, truth, outputs["validation"], coverage=job.config.coverage)
+    calibrated = {name: calibration.apply(job.task, values) for name, values in outputs.items()}
+    task = settle_threshold(job.task, truth, calibrated["validation"])
+    trained.model.task, trained.model.calibration = task, calibration
     trained.model.save(run.model_dir, provenance=_provenance(job))
     baselines = _fit_baselines(job, task)
-    splits = {name: _evaluated(job, name, outputs[name], baselines) for name in names}
+    splits = {
+        name: replace(_evaluated(job, name, calibrated[name], baselines), raw=outputs[name]) for name in names
+    }
     events = list(run.events())
     report = write_report(
         run.report_dir,
@@ -56,6 +63,7 @@ def report_run(job: Job, trained: Trained, run: Run, leakage: Leakage | None) ->
         data_info=_data_info(job),
         warnings=_warnings(job, names),
         relatives=relatives(job, leakage) if leakage else None,
+        calibration=calibration,
         seed=job.config.seed,
     )
     main = report.metrics[report.metrics["main_split"]]
@@ -64,6 +72,7 @@ def report_run(job: Job, trained: Trained, run: Run, leakage: Leakage | None) ->
     run.set_status("finished", metrics=numbers, eta_seconds=None)
     if report.metrics["comparison"]:
         log.info("%s", report.metrics["comparison"]["sentence"])
+    log.info("%s", report.metrics["calibration"]["sentence"])
     if leakage and report.metrics["leakage"]["warning"]:
         log.warning("%s", report.metrics["leakage"]["warning"])
     if report.diagnosis is not None:
