@@ -41,7 +41,7 @@ def evaluate_model(
         task=task,
         splits={name: EvaluatedSplit(targets, outputs, dataset.table)},
         run_info={"title": f"Evaluation of {model}", "model": str(model)},
-        calibration=protein_model.calibration,
+        calibration=predictor.calibration,
         data_info={"source": source, "rows": len(dataset), "SHA-256 of the rows": dataset.content_hash},
     )
     return report.metrics
