@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from profactory.models.backbone import TokenBatch
+from profactory.models.extra_inputs import ExtraInputs, Sample
 from profactory.tasks import Calibration, Task
 
 PAD, START, END = 1, 0, 2
-
-
-class Batch(NamedTuple):
-    input_ids: torch.Tensor
-    attention_mask: torch.Tensor
-    lengths: torch.Tensor
 
 
 class FakeBackbone:
@@ -29,12 +25,13 @@ class FakeBackbone:
             for sequence in sequences
         ]
 
-    def collate(self, tokens: Sequence[np.ndarray]) -> Batch:
+    def collate(self, tokens: Sequence[np.ndarray]) -> TokenBatch:
         widest = max(map(len, tokens))
         ids = torch.full((len(tokens), widest), PAD)
         for row, sequence in enumerate(tokens):
             ids[row, : len(sequence)] = torch.from_numpy(sequence)
-        return Batch(ids, (ids != PAD).long(), torch.tensor([len(sequence) - 2 for sequence in tokens]))
+        lengths = torch.tensor([len(sequence) - 2 for sequence in tokens])
+        return TokenBatch(ids, (ids != PAD).long(), lengths)
 
 
 class FakeModel(nn.Module):
@@ -48,8 +45,15 @@ class FakeModel(nn.Module):
         self.task, self.max_length, self.memory = task, max_length, memory
         self.backbone = FakeBackbone()
         self.calibration = Calibration()
+        self.extra_inputs = ExtraInputs()
         self.scale = nn.Parameter(torch.ones(()))
         self.seen: list[tuple[int, int]] = []
+
+    def prepare(self, sequences: Sequence[str], strings: Any = None) -> list[Sample]:
+        return [Sample(ids) for ids in self.backbone.tokenize(sequences, self.max_length)]
+
+    def collate(self, samples: Sequence[Sample]) -> TokenBatch:
+        return self.backbone.collate([sample.ids for sample in samples])
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, lengths: torch.Tensor

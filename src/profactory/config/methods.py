@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-MethodName = Literal["auto", "freeze", "last-layers", "lora", "dora", "adalora", "ia3", "full"]
+MethodName = Literal["auto", "freeze", "last-layers", "lora", "dora", "adalora", "ia3", "ses-adapter", "full"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Method:
         Settings that mean something to it and not to every method.
     frozen
         Whether the backbone's output never changes, so that it can be computed once.
+    per_residue
+        Whether something is trained between residues and pooling, which then is not computed once.
     adapter
         Whether what is trained in the backbone is an adapter of PEFT, beside unchanged weights.
     """
@@ -34,6 +36,7 @@ class Method:
     rates: tuple[float, float]
     options: tuple[str, ...] = ()
     frozen: bool = False
+    per_residue: bool = False
     adapter: bool = False
 
     @property
@@ -51,6 +54,13 @@ METHODS: Mapping[str, Method] = {
     "dora": Method("LoRA with the length of each weight apart", (1e-3, 5e-4), _LORA, adapter=True),
     "adalora": Method("LoRA that moves rank where it helps", (2e-3, 1e-3), _LORA, adapter=True),
     "ia3": Method("scales of keys, values and feed-forward", (5e-3, 3e-3), (_TARGETS,), adapter=True),
+    "ses-adapter": Method(
+        "attention from fixed residues to structure strings",
+        (1e-3, 5e-4),
+        ("structure_columns",),
+        frozen=True,
+        per_residue=True,
+    ),
     "last-layers": Method("the last N layers", (3e-4, 5e-5), ("unfreeze_layers",)),
     "full": Method("every weight", (3e-4, 3e-5)),
 }

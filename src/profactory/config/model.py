@@ -27,12 +27,18 @@ class ModelSettings(Settings):
     """What is trained: freeze only a head, lora and its kin small adapters as well, full every weight."""
     pooling: Pooling | None = None
     """How residues become one vector; mean if not given. Residue tasks have none."""
+    layer: int | Literal["mix"] = -1
+    """Layer whose output is used: -1 the last, 0 the embedding; mix for a learned mix of all."""
     max_length: int | None = Field(None, gt=0)
     """Residues used of each sequence; the model's limit if not given."""
     head_hidden: int | None = Field(None, ge=0)
     """Width of the head's hidden layer; 0 for a linear head; the backbone's width if not given."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Dropout in the head."""
+    features: list[str] | None = None
+    """Physico-chemical numbers beside the pooled embedding: hydrophobicity charge length aaindex …"""
+    structure_columns: list[str] | None = None
+    """Columns that the method ses-adapter reads: 3di=COLUMN ss8=COLUMN; found by their names if not given."""
     unfreeze_layers: int = Field(2, gt=0)
     """Layers that the method last-layers trains, counted from the end."""
     lora_rank: int = Field(8, gt=0)

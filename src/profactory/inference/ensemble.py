@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from profactory.data.structure_strings import Strings
 from profactory.inference.decoding import fill_unread
 from profactory.inference.engines.torch_engine import TorchEngine
 from profactory.inference.predictor import Predictor, Row
 from profactory.inference.spread import EnsembleValues, combine, separate, spread_columns
 from profactory.models.backbone import TokenBatch
+from profactory.models.extra_inputs import Sample
 from profactory.models.protein_model import ProteinModel
 from profactory.progress import Progress
 from profactory.tasks import Calibration, Task, Values
@@ -44,16 +46,16 @@ class EnsembleEngine(TorchEngine):
     @torch.inference_mode()
     def run_members(self, batch: TokenBatch) -> NDArray[np.float32]:
         """Return the heads' outputs: ``(members, batch, outputs)``; per residue a length before the last."""
-        on_device = batch.to(self.device)
-        inputs = (on_device.input_ids, on_device.attention_mask, on_device.lengths)
+        here = batch.to(self.device)
+        inputs = (here.input_ids, here.attention_mask, here.lengths)
         with self._autocast():
             if self.shared:
                 features = self.model.features(*inputs)  # (batch, width) or (batch, length, width)
-                length = int(on_device.lengths.max())
-                mask = torch.arange(length, device=self.device) < on_device.lengths[:, None]
-                outputs = [member.forward_features(features, mask) for member in self.members]
+                length = int(here.lengths.max())
+                mask = torch.arange(length, device=self.device) < here.lengths[:, None]
+                outputs = [member.forward_features(features, mask, **here.extras) for member in self.members]
             else:
-                outputs = [member(*inputs) for member in self.members]
+                outputs = [member(*inputs, **here.extras) for member in self.members]
         return np.asarray(torch.stack(outputs).float().cpu().numpy())
 
 
@@ -90,9 +92,11 @@ class Ensemble(Predictor):
         super().__init__(members[0], engine=self.members, **options)
         self.task, self.calibration = task, calibration
 
-    def predict_outputs(self, sequences: Sequence[str], progress: Progress | None = None) -> EnsembleValues:
+    def predict_outputs(
+        self, sequences: Sequence[str], progress: Progress | None = None, strings: Strings | None = None
+    ) -> EnsembleValues:
         """Predict for clean sequences; see :meth:`Predictor.predict_outputs`."""
-        return separate(super().predict_outputs(sequences, progress))
+        return separate(super().predict_outputs(sequences, progress, strings))
 
     def columns(
         self, sequences: Sequence[str], outputs: Values, *, probabilities: bool = True
@@ -103,9 +107,9 @@ class Ensemble(Predictor):
         predictions = {name: cells for name, cells in columns.items() if name.startswith("prediction")}
         return {**predictions, **spread, **columns}
 
-    def _run(self, tokens: list[NDArray[np.int64]]) -> list[Row]:
+    def _run(self, samples: list[Sample]) -> list[Row]:
         """Return mean, standard deviation and votes of each sequence side by side."""
-        batch = self.model.backbone.collate(tokens)
+        batch = self.model.collate(samples)
         logits = self.members.run_members(batch)
         outputs = [
             member.calibration.apply(member.task, Values(member.task.probabilities(one))).values

@@ -79,6 +79,15 @@ class Pieces:
         ]
         return cls(texts, starts, [len(sequence) for sequence in sequences])
 
+    def cut_alike(self, texts: Sequence[str]) -> list[str]:
+        """Cut texts that have a letter for each residue of the sequences in the same places."""
+        sizes = iter(map(len, self.texts))
+        return [
+            text[begin : begin + next(sizes)]
+            for text, begins in zip(texts, self.starts, strict=True)
+            for begin in begins
+        ]
+
     def merge(self, outputs: Sequence[Floats], *, per_residue: bool) -> list[Floats]:
         """Put the outputs of the windows together.
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from profactory.data.batching import BatchPlan
 from profactory.data.residues import clean_sequences
+from profactory.data.structure_strings import Strings, structure_problems
 from profactory.errors import MemoryBudgetError, Problem, RowError
 from profactory.inference.decoding import decode_rows, no_outputs
 from profactory.inference.engines import Engine
@@ -26,6 +27,7 @@ from profactory.progress import Progress
 from profactory.tasks import Values
 
 if TYPE_CHECKING:
+    from profactory.models.extra_inputs import Sample
     from profactory.models.protein_model import ProteinModel
 
 #: Tokens per batch. A processor gains little from more than this; a graphics card needs enough to do.
@@ -86,13 +88,21 @@ class Predictor:
             if len(sequence) > self.max_length
         }
 
-    def predict(self, sequences: str | Sequence[str], *, probabilities: bool = True) -> list[dict[str, Any]]:
+    def predict(
+        self,
+        sequences: str | Sequence[str],
+        *,
+        structures: Strings | None = None,
+        probabilities: bool = True,
+    ) -> list[dict[str, Any]]:
         """Predict for sequences in memory.
 
         Parameters
         ----------
         sequences
             One sequence or several, as they would stand in a file.
+        structures
+            For models that read them: ``{"3di": [...], "ss8": [...]}``, one text for each sequence.
         probabilities
             Give ``probability_<class>`` too.
 
@@ -108,8 +118,9 @@ class Predictor:
             With every sequence that cannot be used.
         """
         given = [sequences] if isinstance(sequences, str) else list(sequences)
-        clean = self._usable(given)
-        columns = self.columns(clean, self.predict_outputs(clean), probabilities=probabilities)
+        clean = self._usable(given, structures or {})
+        outputs = self.predict_outputs(clean, strings=structures)
+        columns = self.columns(clean, outputs, probabilities=probabilities)
         plain = [[_plain(value) for value in column] for column in columns.values()]
         records = [dict(zip(columns, row, strict=True)) for row in zip(*plain, strict=True)]
         for record in records:
@@ -117,10 +128,10 @@ class Predictor:
                 del record["truncated"]
         return records
 
-    def _usable(self, given: Sequence[str]) -> list[str]:
+    def _usable(self, given: Sequence[str], structures: Strings) -> list[str]:
         cleaned = clean_sequences(pa.array(given, pa.string()))
         clean: list[str] = cleaned.sequences.to_pylist()
-        reasons = {**self.refusals(clean), **cleaned.reasons}
+        reasons = {**structure_problems(structures, clean), **self.refusals(clean), **cleaned.reasons}
         if reasons:
             raise RowError(
                 f"{len(reasons):,} of {len(given):,} sequences cannot be used.",
@@ -158,7 +169,9 @@ class Predictor:
         """Return the names of :meth:`columns`."""
         return list(self.columns([], no_outputs(self.task), probabilities=probabilities))
 
-    def predict_outputs(self, sequences: Sequence[str], progress: Progress | None = None) -> Values:
+    def predict_outputs(
+        self, sequences: Sequence[str], progress: Progress | None = None, strings: Strings | None = None
+    ) -> Values:
         """Predict for clean sequences.
 
         Parameters
@@ -167,6 +180,8 @@ class Predictor:
             Upper-case residue letters (see :mod:`profactory.data.residues`), none empty.
         progress
             Told of every finished sequence.
+        strings
+            For models that read them: checked structure strings, one of each kind for each sequence.
 
         Returns
         -------
@@ -183,41 +198,45 @@ class Predictor:
         if not sequences:
             return no_outputs(self.task)
         if self.long is not Long.WINDOWS:
-            rows = self._run_all(sequences, progress)
+            rows = self._run_all(sequences, strings or {}, progress)
         else:
             pieces = Pieces.cut(sequences, self.max_length)
-            rows = pieces.merge(self._run_all(pieces.texts, None), per_residue=self.task.per_residue)
+            alike = {kind: pieces.cut_alike(texts) for kind, texts in (strings or {}).items()}
+            outputs = self._run_all(pieces.texts, alike, None)
+            rows = pieces.merge(outputs, per_residue=self.task.per_residue)
             if progress is not None:
                 progress.advance(len(sequences))
         packed = Values.concat(rows, per_residue=self.task.per_residue)
         return self.calibration.apply(self.task, packed)
 
-    def _run_all(self, sequences: Sequence[str], progress: Progress | None) -> list[Row]:
-        """Return one array of outputs per sequence; each distinct one is run once."""
-        unique = list(dict.fromkeys(sequences))
-        place = {sequence: i for i, sequence in enumerate(unique)}
+    def _run_all(self, sequences: Sequence[str], strings: Strings, progress: Progress | None) -> list[Row]:
+        """Return one array of outputs per sequence; what is wholly the same is run once."""
+        keys = list(zip(sequences, *strings.values(), strict=True))
+        unique = list(dict.fromkeys(keys))
+        place = {key: i for i, key in enumerate(unique)}
         rows: list[Row] = [np.empty(0, np.float32)] * len(unique)
-        tokens = self.model.backbone.tokenize(unique, self.max_length)
-        lengths = np.array([len(t) for t in tokens], np.int64)
+        texts, *others = zip(*unique, strict=True)
+        samples = self.model.prepare(texts, dict(zip(strings, others, strict=True)))
+        lengths = np.array([len(sample.ids) for sample in samples], np.int64)
         for batch in BatchPlan(lengths, self.tokens_per_batch).in_order():
-            for i, output in zip(batch, self._run_fitting([tokens[i] for i in batch]), strict=True):
+            for i, output in zip(batch, self._run_fitting([samples[i] for i in batch]), strict=True):
                 rows[i] = output
             if progress is not None:
                 progress.advance(len(batch))
         if progress is not None:
             progress.advance(len(sequences) - len(unique))
-        return [rows[place[sequence]] for sequence in sequences]
+        return [rows[place[key]] for key in keys]
 
-    def _run_fitting(self, tokens: list[NDArray[np.int64]]) -> list[Row]:
+    def _run_fitting(self, samples: list[Sample]) -> list[Row]:
         """Run one batch; if it does not fit into memory, in halves."""
         try:
-            return self._run(tokens)
+            return self._run(samples)
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
-            if len(tokens) == 1:
+            if len(samples) == 1:
                 raise MemoryBudgetError(
-                    f"A sequence of {len(tokens[0]):,} tokens does not fit into memory"
+                    f"A sequence of {len(samples[0].ids):,} tokens does not fit into memory"
                     f" ({self.engine.describe()}).",
                     expected="memory for one sequence at a time",
                     fix="predict with --device cpu, or train with a smaller --max-length",
@@ -226,11 +245,11 @@ class Predictor:
         log.warning(
             "A batch did not fit into memory; going on with %d tokens per batch.", self.tokens_per_batch
         )
-        middle = len(tokens) // 2
-        return self._run_fitting(tokens[:middle]) + self._run_fitting(tokens[middle:])
+        middle = len(samples) // 2
+        return self._run_fitting(samples[:middle]) + self._run_fitting(samples[middle:])
 
-    def _run(self, tokens: list[NDArray[np.int64]]) -> list[Row]:
-        batch = self.model.backbone.collate(tokens)
+    def _run(self, samples: list[Sample]) -> list[Row]:
+        batch = self.model.collate(samples)
         outputs = self.task.probabilities(self.engine.run(batch))
         if not self.task.per_residue:
             return list(outputs)

@@ -21,6 +21,8 @@ from profactory.data.bundled import bundled_path
 from profactory.data.columns import find_columns
 from profactory.data.reading import Table, open_table
 from profactory.data.residues import clean_sequences
+from profactory.data.structure_columns import match_structure_columns
+from profactory.data.structure_strings import structure_problems
 from profactory.data.writing import arrow_column, format_of, free_name, open_writer
 from profactory.errors import Problem, ProFactoryError, RowError, shorten
 from profactory.files import sha256_file
@@ -137,6 +139,9 @@ def predict_file(
         Not one row can be used.
     """
     _check_residue_table(predictor, request)
+    structures = match_structure_columns(
+        request.table.columns, predictor.model.extra_inputs.structures, file=request.source
+    )
     names = free_names(request.table.columns, [*predictor.column_names(probabilities=probabilities), "error"])
     asked = {"probabilities": probabilities, "block_rows": block_rows, "names": names}
     partial = Partial(request.out, {**_identity(predictor, request), **asked})
@@ -148,7 +153,7 @@ def predict_file(
         done = 0
         for number, block in enumerate(row_blocks(request.table.chunks(), block_rows)):
             if number >= finished:
-                columns = _predict_block(predictor, block, request, progress, probabilities)
+                columns = _predict_block(predictor, block, request, structures, progress, probabilities)
                 partial.add(number, _as_table(block, {names[name]: c for name, c in columns.items()}))
             done += len(block)
             progress.advance(done - progress.done)  # rows without a prediction are done as well
@@ -197,18 +202,26 @@ def _kept(partial: Partial) -> Iterator[None]:
 
 
 def _predict_block(
-    predictor: Predictor, block: RowBlock, request: FileRequest, progress: Progress, probabilities: bool
+    predictor: Predictor,
+    block: RowBlock,
+    request: FileRequest,
+    structures: Mapping[str, str],
+    progress: Progress,
+    probabilities: bool,
 ) -> dict[str, list[Any]]:
     """Predict one block: the columns to add, ``error`` the last."""
     cleaned = clean_sequences(block.cells.column(request.sequence))
     reasons = {**cleaned.reasons, **{row: problem.reason for row, problem in block.unreadable.items()}}
     texts: list[str] = cleaned.sequences.to_pylist()
+    strings = {kind: block.cells.column(column).to_pylist() for kind, column in structures.items()}
+    reasons = {**structure_problems(strings, texts), **reasons}
     usable = [row for row in range(len(block)) if row not in reasons]
     refused = predictor.refusals([texts[row] for row in usable])
     reasons |= {usable[place]: reason for place, reason in refused.items()}
     good = [row for row in usable if row not in reasons]
     sequences = [texts[row] for row in good]
-    outputs = predictor.predict_outputs(sequences, progress)
+    chosen = {kind: [column[row] for row in good] for kind, column in strings.items()}
+    outputs = predictor.predict_outputs(sequences, progress, chosen)
     for place in _without_numbers(outputs):
         reasons[good[place]] = "the model's output for this sequence is not a number"
     decoded = predictor.columns(sequences, outputs, probabilities=probabilities)

@@ -12,6 +12,9 @@ from profactory.errors import ConfigError, ModelLoadError
 from profactory.models.families import DEFAULT_MAX_LENGTH, FAMILIES, Family, check_model_type
 from profactory.models.zoo import ModelSpec
 
+#: Instead of a layer's number: all of them.
+MIX = "mix"
+
 
 @dataclass(frozen=True)
 class Stack:
@@ -62,12 +65,14 @@ def read_model_type(config: dict[str, Any], spec: ModelSpec) -> str:
     return str(named)
 
 
-def checked_layer(layer: int, n_layers: int) -> int:
-    """Return `layer` if there is one of that number; refuse it otherwise."""
-    if not -n_layers - 1 <= layer <= n_layers:
+def checked_layer(layer: int | str, n_layers: int) -> int | str:
+    """Return `layer` if it is ``mix`` or there is one of that number; refuse it otherwise."""
+    if layer == MIX:
+        return layer
+    if isinstance(layer, str) or not -n_layers - 1 <= layer <= n_layers:
         raise ConfigError(
             f"There is no layer {layer}.",
-            expected=f"0 (embedding) to {n_layers}, or -1 (last) to {-n_layers - 1}",
+            expected=f"0 (embedding) to {n_layers}, -1 (last) to {-n_layers - 1}, or {MIX}",
         )
     return layer
 

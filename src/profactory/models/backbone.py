@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from profactory.config.methods import METHODS
 from profactory.errors import ConfigError
 from profactory.models.architecture import (
+    MIX,
     Stack,
     check_vocabulary,
     checked_layer,
@@ -46,15 +47,28 @@ class TokenBatch:
         ``(batch, tokens)`` int64: 1 for a token, 0 for padding.
     lengths
         ``(batch,)`` int64: residues.
+    extras
+        What the model reads beside; see :mod:`profactory.models.extra_inputs`.
     """
 
     input_ids: Tensor
     attention_mask: Tensor
     lengths: Tensor
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device | str) -> TokenBatch:
         """Return the batch on a device."""
-        return TokenBatch(self.input_ids.to(device), self.attention_mask.to(device), self.lengths.to(device))
+        return TokenBatch(
+            self.input_ids.to(device),
+            self.attention_mask.to(device),
+            self.lengths.to(device),
+            {name: tensor.to(device) for name, tensor in self.extras.items()},
+        )
+
+    def arguments(self) -> dict[str, Tensor]:
+        """Return the keyword arguments of :meth:`profactory.models.protein_model.ProteinModel.forward`."""
+        inputs = {"input_ids": self.input_ids, "attention_mask": self.attention_mask}
+        return {**inputs, "lengths": self.lengths, **self.extras}
 
 
 @dataclass(frozen=True)
@@ -64,7 +78,8 @@ class BackboneOutput:
     Parameters
     ----------
     residues
-        ``(batch, length, width)``: row i belongs to residue i; zero behind the end of a sequence.
+        ``(batch, length, width)``: row i belongs to residue i; zero behind the end of a sequence. A mix has
+        the widths of all layers.
     mask
         ``(batch, length)`` bool: True where there is a residue.
     cls
@@ -89,8 +104,9 @@ class Backbone(nn.Module):
         Numbers per residue.
     n_layers : int
         Transformer blocks.
-    layer : int
-        Whose output is taken: -1 the last (after the final normalisation), 0 the embedding, k the k-th.
+    layer : int or str
+        Whose output is taken: -1 the last (after the final normalisation), 0 the embedding, k the k-th;
+        ``mix`` for all, the numbers of one after those of another.
     max_length : int
         Residues that a sequence is read to unless told otherwise.
     position_limit : int or None
@@ -108,7 +124,7 @@ class Backbone(nn.Module):
         network: nn.Module,
         encoder: Encoder,
         *,
-        layer: int = -1,
+        layer: int | str = -1,
         tokenizer_files: dict[str, bytes] | None = None,
     ) -> None:
         super().__init__()
@@ -139,7 +155,7 @@ class Backbone(nn.Module):
         dtype: torch.dtype = torch.float32,
         attention: str = "auto",
         trust_remote_code: bool = False,
-        layer: int = -1,
+        layer: int | str = -1,
     ) -> Backbone:
         """Load a model, from its folder or the Hub, frozen.
 
@@ -181,6 +197,11 @@ class Backbone(nn.Module):
         return METHODS[self.method].frozen
 
     @property
+    def mixed(self) -> bool:
+        """Whether the output is of all layers."""
+        return self.layer == MIX
+
+    @property
     def stack(self) -> Stack:
         """The transformer blocks and what follows them."""
         return find_stack(self.network, self.n_layers)
@@ -188,6 +209,8 @@ class Backbone(nn.Module):
     @property
     def used_layers(self) -> int:
         """Number of blocks that take part in the output."""
+        if isinstance(self.layer, str):
+            return self.n_layers
         return self.layer if self.layer >= 0 else self.n_layers + 1 + self.layer
 
     def beyond(self) -> list[nn.Module]:
@@ -304,12 +327,14 @@ class Backbone(nn.Module):
             yield name.removeprefix("base_model.model.").replace(".base_layer.", "."), tensor
 
     def _hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        inner = self.layer not in (-1, self.n_layers)
+        inner = self.mixed or self.used_layers != self.n_layers
         output = self.network(
             input_ids=input_ids,
             attention_mask=attention_mask,
             output_hidden_states=inner or self.family.remote_code,
         )
+        if self.mixed:
+            return torch.cat(output.hidden_states, dim=-1)  # (batch, tokens, layers * width)
         if inner or self.family.remote_code:
             return output.hidden_states[self.layer]  # type: ignore[no-any-return]
         return output.last_hidden_state  # type: ignore[no-any-return]

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from profactory.data.structure_strings import KINDS
 from profactory.errors import ModelLoadError
 
 if TYPE_CHECKING:
@@ -46,14 +47,19 @@ def canary_outputs(model: ProteinModel) -> NDArray[np.float32]:
     """
     mode = model.training
     model.eval()
-    batch = model.backbone.collate(model.backbone.tokenize(SEQUENCES, model.max_length))
-    batch = batch.to(model.backbone.device)
-    outputs = model(batch.input_ids, batch.attention_mask, batch.lengths).float()
+    batch = model.collate(model.prepare(SEQUENCES, _strings(model))).to(model.backbone.device)
+    outputs = model(**batch.arguments()).float()
     model.train(mode)
     if model.task.per_residue:
         inside = torch.arange(outputs.shape[1], device=outputs.device) < batch.lengths[:, None]
         outputs = (outputs * inside[:, :, None]).sum(1) / batch.lengths[:, None]  # (8, n_outputs)
     return np.asarray(outputs.cpu().numpy(), np.float32)
+
+
+def _strings(model: ProteinModel) -> dict[str, list[str]]:
+    """Return structure strings for models that read them: their alphabets over and over."""
+    kinds = model.extra_inputs.structures
+    return {kind: [(KINDS[kind].letters * len(s))[: len(s)] for s in SEQUENCES] for kind in kinds}
 
 
 def describe_canaries(model: ProteinModel) -> dict[str, Any]:

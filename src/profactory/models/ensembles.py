@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from profactory.config.methods import METHODS
 from profactory.errors import ModelLoadError
 from profactory.files import atomic_dir, sha256_bytes
 from profactory.models.protein_model import ProteinModel
@@ -121,7 +122,7 @@ def _frozen_weights(folder: Path) -> str | None:
     """Name a backbone that training did not change and nothing was put into, as it is read."""
     section = read_section(folder)
     design, backbone = section["design"], section["backbone"]
-    if design["method"] != "freeze":
+    if not METHODS[design["method"]].frozen:
         return None
     return f"{backbone['weights_sha256']} {backbone['dtype']} {design['layer']}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +22,12 @@ class Pooling(nn.Module):
         Numbers per sequence.
     parameter_free : bool
         Whether nothing is trained, so that its output on a frozen backbone can be kept.
+    linear : bool
+        Whether the pooling of a sum is the sum of the poolings.
     """
 
     parameter_free = True
+    linear = False
     needs_cls = False
 
     def __init__(self, width: int) -> None:
@@ -54,6 +57,8 @@ class Pooling(nn.Module):
 class MeanPooling(Pooling):
     """Mean over residues; special tokens and padding do not count."""
 
+    linear = True
+
     def forward(self, residues: Tensor, mask: Tensor, cls: Tensor | None = None) -> Tensor:
         """Return the mean, ``(batch, width)``; see :class:`Pooling`."""
         total = residues.masked_fill(~mask[:, :, None], 0.0).sum(1)
@@ -71,6 +76,7 @@ class MaxPooling(Pooling):
 class ClsPooling(Pooling):
     """The state of the token that stands for the whole sequence."""
 
+    linear = True
     needs_cls = True
 
     def forward(self, residues: Tensor, mask: Tensor, cls: Tensor | None = None) -> Tensor:
@@ -120,7 +126,7 @@ class LightAttentionPooling(Pooling):
         return torch.cat(((weights * values).sum(1), _masked_max(values, mask)), dim=1)
 
 
-POOLINGS: Mapping[str, Callable[[int], Pooling]] = {
+POOLINGS: Mapping[str, type[Pooling]] = {
     "mean": MeanPooling,
     "max": MaxPooling,
     "cls": ClsPooling,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,55 +11,22 @@ import torch
 from torch import Tensor, nn
 
 from profactory.config.methods import METHODS
+from profactory.data.structure_strings import Strings
 from profactory.errors import ConfigError, ModelLoadError
 from profactory.models.adapters import merge_adapter
-from profactory.models.backbone import Backbone
+from profactory.models.backbone import Backbone, TokenBatch
+from profactory.models.descriptors import Beside
+from profactory.models.design import Design
+from profactory.models.extra_inputs import DESCRIPTORS, Sample, collate_extras
 from profactory.models.heads import Head
+from profactory.models.layer_mix import LayerMix
 from profactory.models.pooling import Pooling, choose_pooling, make_pooling, without_cls
+from profactory.models.ses_adapter import StructureAdapter
 from profactory.models.tuning import Tuning, apply_method
 from profactory.models.zoo import ModelSpec
 from profactory.tasks import Calibration, Task
 
 Batch = tuple[Tensor, Tensor, Tensor]
-
-
-@dataclass(frozen=True)
-class Design:
-    """Everything that decides the architecture around the backbone; saved with the model.
-
-    Parameters
-    ----------
-    method, tuning
-        See :func:`profactory.models.tuning.apply_method`.
-    pooling
-        See :func:`profactory.models.pooling.choose_pooling`; None for residue tasks.
-    max_length
-        Residues read of each sequence; the backbone's usual length if None.
-    dropout, head_hidden
-        Of the head; its hidden layer is as wide as the backbone if None, and 0 means none.
-    layer
-        See :class:`profactory.models.backbone.Backbone`.
-    """
-
-    method: str = "freeze"
-    tuning: Tuning = field(default_factory=Tuning)
-    pooling: str | None = None
-    max_length: int | None = None
-    dropout: float = 0.1
-    head_hidden: int | None = None
-    layer: int = -1
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields, ready for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Design:
-        """Rebuild from :meth:`to_dict`."""
-        names = {item.name for item in fields(cls)}
-        if missing := names ^ values.keys():
-            raise KeyError(", ".join(sorted(missing)))
-        return cls(**{**values, "tuning": Tuning.from_dict(values["tuning"])})
 
 
 class ProteinModel(nn.Module):
@@ -93,10 +60,17 @@ class ProteinModel(nn.Module):
         self.task = task
         self.calibration = Calibration()
         self.design = design
+        self.extra_inputs = design.extra_inputs
+        self.mix = LayerMix(backbone.n_layers + 1) if backbone.mixed else None
+        self.structure: StructureAdapter | None = None
+        if design.method == "ses-adapter":
+            self.structure = StructureAdapter(backbone.width, list(design.structures))
         self.pooling: Pooling | None = None
         if design.pooling is not None:
             self.pooling = make_pooling(design.pooling, backbone.width)
         width = backbone.width if self.pooling is None else self.pooling.out_width
+        self.beside = Beside(width, design.descriptors) if design.descriptors else None
+        width = width if self.beside is None else self.beside.out_width
         self.head = Head(width, task.n_outputs, design.head_hidden or 0, design.dropout)
         self.register_buffer("output_shift", torch.zeros(task.n_outputs))
         self.register_buffer("output_scale", torch.ones(task.n_outputs))
@@ -178,12 +152,38 @@ class ProteinModel(nn.Module):
         self.output_shift.copy_(torch.nan_to_num(shift))
         self.output_scale.copy_(torch.where(usable, scale, torch.ones_like(scale)))
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, lengths: Tensor) -> Tensor:
+    def prepare(self, sequences: Sequence[str], strings: Strings | None = None) -> list[Sample]:
+        """Turn sequences, and what is read beside them, into numbers.
+
+        Parameters
+        ----------
+        sequences
+            Clean residue letters.
+        strings
+            For models that read them: structure strings, checked, one for each sequence.
+
+        Raises
+        ------
+        ConfigError
+            The model reads strings that are not there.
+        """
+        ids = self.backbone.tokenize(sequences, self.max_length)
+        if not self.extra_inputs:
+            return [Sample(one) for one in ids]
+        extras = self.extra_inputs.encode(sequences, strings, self.max_length)
+        return [Sample(one, more) for one, more in zip(ids, extras, strict=True)]
+
+    def collate(self, samples: Sequence[Sample]) -> TokenBatch:
+        """Pad and stack what :meth:`prepare` gave."""
+        batch = self.backbone.collate([sample.ids for sample in samples])
+        return replace(batch, extras=collate_extras([sample.extras for sample in samples]))
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, lengths: Tensor, **extras: Tensor) -> Tensor:
         """Return logits, or values in the user's units.
 
         Parameters
         ----------
-        input_ids, attention_mask, lengths
+        input_ids, attention_mask, lengths, **extras
             See :class:`profactory.models.backbone.TokenBatch`.
 
         Returns
@@ -192,9 +192,18 @@ class ProteinModel(nn.Module):
             ``(batch, n_outputs)``, or ``(batch, length, n_outputs)`` for residue tasks.
         """
         output = self.backbone(input_ids, attention_mask, lengths)
-        if self.pooling is None:
-            return self._outputs(output.residues)
-        return self._outputs(self.pooling(output.residues, output.mask, output.cls))
+        residues, cls = output.residues, output.cls
+        if self.mix is not None:
+            residues, cls = self.mix(residues), None if cls is None else self.mix(cls)
+        return self._of_residues(residues, output.mask, cls, extras)
+
+    @property
+    def feature_width(self) -> int:
+        """Numbers per row of :meth:`features`."""
+        of_layer = (
+            self.pooling.out_width if self.design.pooled_features and self.pooling else self.backbone.width
+        )
+        return of_layer * (1 if self.mix is None else self.mix.layers)
 
     def features(self, input_ids: Tensor, attention_mask: Tensor, lengths: Tensor) -> Tensor:
         """Return what a frozen backbone yields: the part of :meth:`forward` that never changes.
@@ -202,30 +211,34 @@ class ProteinModel(nn.Module):
         Returns
         -------
         Tensor
-            ``(batch, width)`` if the pooling has no parameters, else ``(batch, length, width)``.
+            ``(batch, feature_width)`` if the design's ``pooled_features``, else
+            ``(batch, length, feature_width)``.
         """
         output = self.backbone(input_ids, attention_mask, lengths)
-        if self.pooling is not None and self.pooling.parameter_free:
+        if self.design.pooled_features and self.pooling is not None:
             pooled: Tensor = self.pooling(output.residues, output.mask, output.cls)
             return pooled
         residues: Tensor = output.residues
         return residues
 
-    def forward_features(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward_features(self, features: Tensor, mask: Tensor | None = None, **extras: Tensor) -> Tensor:
         """Return what :meth:`forward` would, from what :meth:`features` gave.
 
         Parameters
         ----------
         features
-            ``(batch, width)`` or ``(batch, length, width)``.
+            ``(batch, feature_width)`` or ``(batch, length, feature_width)``.
         mask
-            ``(batch, length)`` bool; needed for a pooling with parameters.
+            ``(batch, length)`` bool; needed where there is a vector per residue and something attends to it.
+        **extras
+            See :class:`profactory.models.backbone.TokenBatch`.
         """
-        if self.pooling is None or self.pooling.parameter_free:
-            return self._outputs(features)
-        if mask is None:
-            raise ConfigError("This pooling needs the mask of the residues.")
-        return self._outputs(self.pooling(features, mask, None))
+        mixed = features if self.mix is None else self.mix(features)
+        if self.design.pooled_features:
+            return self._of_pooled(mixed, extras)
+        if mask is None and (self.pooling is not None or self.structure is not None):
+            raise ConfigError("This model needs the mask of the residues.")
+        return self._of_residues(mixed, mask, None, extras)
 
     def trainable_state(self) -> dict[str, Tensor]:
         """Return what training changes: trained parameters and the scale of the outputs, as copies."""
@@ -280,6 +293,29 @@ class ProteinModel(nn.Module):
         from profactory.models.saving import load_model
 
         return load_model(Path(directory), attention=attention, trust_remote_code=trust_remote_code)
+
+    def _of_residues(
+        self, residues: Tensor, mask: Tensor | None, cls: Tensor | None, extras: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Return the outputs for residues ``(batch, length, width)``."""
+        if self.structure is not None:
+            residues = self.structure(residues, mask, self._given(extras, self.extra_inputs.structures))
+        if self.pooling is None:
+            return self._outputs(residues)
+        return self._of_pooled(self.pooling(residues, mask, cls), extras)
+
+    def _of_pooled(self, pooled: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
+        """Return the outputs for one vector per sequence ``(batch, width)``."""
+        if self.beside is not None:
+            pooled = self.beside(pooled, self._given(extras, [DESCRIPTORS])[DESCRIPTORS])
+        return self._outputs(pooled)
+
+    def _given(self, extras: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
+        """Return extra inputs, all of which must be there."""
+        missing = [name for name in names if name not in extras]
+        if missing:
+            raise ConfigError(f"The model reads {', '.join(missing)} beside the sequence.", fix="use prepare")
+        return {name: extras[name] for name in names}
 
     def _outputs(self, vectors: Tensor) -> Tensor:
         outputs: Tensor = self.head(vectors)

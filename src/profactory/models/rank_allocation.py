@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from peft import AdaLoraModel
 from torch import Tensor, nn
 
 from profactory.models.adapters import adapter
@@ -114,6 +113,4 @@ class RankAllocation(nn.Module):
 
 def rank_allocation(backbone: Backbone) -> RankAllocation | None:
     """Return the allocation of a backbone with an AdaLoRA adapter; None for others."""
-    if backbone.method == "adalora" and isinstance(adapter(backbone).base_model, AdaLoraModel):
-        return RankAllocation(backbone)
-    return None
+    return RankAllocation(backbone) if backbone.method == "adalora" else None

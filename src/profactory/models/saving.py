@@ -28,8 +28,9 @@ from profactory.files import atomic_dir, sha256_bytes, sha256_file
 from profactory.models.adapters import adapter, adapter_state
 from profactory.models.backbone import Backbone
 from profactory.models.canaries import check_canaries, describe_canaries
+from profactory.models.design import Design
 from profactory.models.loading import code_fields
-from profactory.models.protein_model import Design, ProteinModel
+from profactory.models.protein_model import ProteinModel
 from profactory.models.safetensors_files import read_exactly
 from profactory.models.zoo import ModelSpec, read_config
 from profactory.tasks import Calibration, Task

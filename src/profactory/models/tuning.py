@@ -98,6 +98,7 @@ TUNERS: Mapping[str, Callable[[Backbone, Tuning], None]] = {
     "dora": partial(adapters.adapt, adapters.dora),
     "adalora": partial(adapters.adapt, adapters.adalora),
     "ia3": partial(adapters.adapt, adapters.ia3),
+    "ses-adapter": _freeze,  # the trained part is not in the backbone, see ProteinModel
     "full": _full,
 }
 

@@ -20,6 +20,7 @@ from profactory.config.machine import MachineSettings
 from profactory.config.methods import METHODS, implied_method
 from profactory.config.training import LoopSettings
 from profactory.errors import ConfigError
+from profactory.models.design import Design
 from profactory.models.families import DEFAULT_MAX_LENGTH
 from profactory.models.pooling import choose_pooling
 from profactory.models.zoo import ModelSpec
@@ -37,6 +38,8 @@ class Choices:
 
     Parameters
     ----------
+    cached
+        Whether the backbone's output is computed once and kept.
     batch_size, tokens_per_batch
         One of them is None.
     reasons
@@ -45,6 +48,7 @@ class Choices:
 
     method: str
     pooling: str | None
+    cached: bool
     device: str
     precision: str
     threads: int
@@ -56,11 +60,6 @@ class Choices:
     patience: int
     monitor: str
     reasons: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def frozen(self) -> bool:
-        """Whether the backbone's output never changes."""
-        return METHODS[self.method].frozen
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON-ready values."""
@@ -99,11 +98,13 @@ def choose(config: TrainConfig, task: Task, spec: ModelSpec, *, train_rows: int)
     device = choose_device(config, reasons)
     method = _method(config, device, reasons)
     pooling = _pooling(config, task, spec, reasons)
-    batch_size, tokens = _batch(config, task, method, pooling, train_rows, reasons)
+    design = Design(method=method, pooling=pooling, layer=config.layer)
+    batch_size, tokens = _batch(config, design, train_rows, reasons)
     epochs, patience = _epochs(config, task, method, reasons)
     return Choices(
         method=method,
         pooling=pooling,
+        cached=design.cacheable,
         device=device,
         precision=choose_precision(config, device, reasons),
         threads=choose_threads(config, reasons),
@@ -155,27 +156,22 @@ def _pooling(config: TrainConfig, task: Task, spec: ModelSpec, reasons: dict[str
 
 
 def _batch(
-    config: TrainConfig,
-    task: Task,
-    method: str,
-    pooling: str | None,
-    train_rows: int,
-    reasons: dict[str, str],
+    config: TrainConfig, design: Design, train_rows: int, reasons: dict[str, str]
 ) -> tuple[int | None, int | None]:
     if config.batch_size or config.tokens_per_batch:
         return config.batch_size, config.tokens_per_batch
-    pooled = METHODS[method].frozen and pooling in ("mean", "max", "cls")
-    if pooled:
+    if design.cacheable and design.pooled_features:
         size = 32 if train_rows < FEW_SEQUENCES else 64
         reasons["batch_size"] = f"{train_rows:,} training sequences, one vector each"
         return size, None
     reasons["tokens_per_batch"] = "batches of like length and equal cost"
-    return None, 8192 if METHODS[method].frozen else 4096
+    return None, 8192 if design.cacheable else 4096
 
 
 def _epochs(config: TrainConfig, task: Task, method: str, reasons: dict[str, str]) -> tuple[int, int]:
-    if METHODS[method].frozen:
-        epochs, patience = (40, 6) if task.per_residue else (100, 12)
+    facts = METHODS[method]
+    if facts.frozen:
+        epochs, patience = (40, 6) if task.per_residue or facts.per_residue else (100, 12)
     else:
         epochs, patience = 20, 5
     if config.epochs is None:

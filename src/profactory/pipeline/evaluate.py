@@ -9,6 +9,7 @@ import numpy as np
 
 from profactory.data.dataset import Dataset
 from profactory.data.prepare import prepare_dataset
+from profactory.data.structure_columns import check_strings, match_structure_columns, read_strings
 from profactory.errors import RunExistsError, SplitError
 from profactory.evaluation.report import EvaluatedSplit, measure, write_report
 from profactory.inference.opening import open_predictor
@@ -29,9 +30,12 @@ def evaluate_model(
     task = predictor.task
     dataset = prepare_dataset(source, task=task).dataset
     dataset, name = _chosen_rows(dataset, split)
+    needed = predictor.model.extra_inputs.structures
+    structures = match_structure_columns(dataset.table.column_names, needed, file=source)
+    check_strings(dataset, structures)
     sequences = [str(s) for s in dataset.sequences.to_pylist()]
     with Progress("predicting", len(sequences), unit="sequences") as progress:
-        outputs = predictor.predict_outputs(sequences, progress)
+        outputs = predictor.predict_outputs(sequences, progress, read_strings(dataset, structures))
     targets = task.encode(dataset.label_cells(), dataset.lengths.tolist())
     targets = truncated(targets, np.minimum(dataset.lengths, predictor.max_length).astype(np.int64))
     if folder is None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,11 @@ from accelerate import PartialState
 from numpy.typing import NDArray
 
 from profactory.config import PretrainConfig, TrainConfig
+from profactory.data.structure_strings import Strings
 from profactory.evaluation.metrics import compute_metrics
 from profactory.inference.predictor import Predictor
+from profactory.models.descriptors import describe
+from profactory.models.extra_inputs import Arrays
 from profactory.models.protein_model import ProteinModel
 from profactory.models.tuning import parameter_counts
 from profactory.pipeline.preparation import Job
@@ -61,7 +64,7 @@ def fit_model(job: Job, model: ProteinModel, run: Run, *, resume: bool) -> Train
             f"{total:,}",
             100 * trainable / total,
         )
-    source, outputs = _frozen(job, model) if job.choices.frozen else _adapted(job, model)
+    source, outputs = _frozen(job, model) if job.choices.cached else _adapted(job, model)
     truth = job.targets("validation")
 
     def validate() -> dict[str, float]:
@@ -71,6 +74,9 @@ def fit_model(job: Job, model: ProteinModel, run: Run, *, resume: bool) -> Train
         return {**compute_metrics(job.task, truth, predicted), "loss": loss}
 
     _scale_outputs(model, job.targets("train"))
+    if model.beside is not None:
+        read = [sequence[: job.choices.max_length] for sequence in job.sequences("train")]
+        model.beside.standardise(torch.from_numpy(describe(read, model.design.descriptors)))
     with _threads(job):
         result = fit(LossModel(model), source, validate, run, fit_settings(job), resume=resume)
     return Trained(model, outputs, result)
@@ -82,7 +88,7 @@ def _threads(job: Job) -> Iterator[None]:
 
     Waiting for each other costs more than it gains, and many times more on a busy machine.
     """
-    small = job.choices.batch_size is not None and job.choices.frozen and not job.task.per_residue
+    small = job.choices.batch_size is not None and job.choices.cached and not job.task.per_residue
     before = torch.get_num_threads()
     torch.set_num_threads(1 if small else before)
     try:
@@ -114,7 +120,7 @@ def fit_settings(job: Job) -> FitSettings:
         mode=job.task.mode_of(choices.monitor),
         patience=choices.patience,
         # The backbone's precision is settled when its embeddings are computed; the head is exact.
-        precision="fp32" if choices.frozen else choices.precision,
+        precision="fp32" if choices.cached else choices.precision,
         device=choices.device,
     )
 
@@ -162,7 +168,17 @@ def embeddings(job: Job, model: ProteinModel) -> Features:
     encoder = FrozenEncoder(model, device=job.choices.device, precision=job.choices.precision)
     sequences = [str(s) for s in job.dataset.sequences.to_pylist()]
     with PartialState().main_process_first():
-        return EmbeddingCache().get(encoder, sequences)
+        features = EmbeddingCache().get(encoder, sequences)
+    return replace(features, extras=_extras(job, model, sequences, None))
+
+
+def _extras(
+    job: Job, model: ProteinModel, sequences: list[str], rows: NDArray[np.int64] | None
+) -> Sequence[Arrays] | None:
+    """Return what the model reads of samples beside their sequences."""
+    if not model.extra_inputs:
+        return None
+    return model.extra_inputs.encode(sequences, job.strings(rows), model.max_length)
 
 
 def _adapted(job: Job, model: ProteinModel) -> tuple[SequenceSource, Outputs]:
@@ -172,21 +188,23 @@ def _adapted(job: Job, model: ProteinModel) -> tuple[SequenceSource, Outputs]:
         job.task.kind,
         job.targets("train"),
         max_length=job.choices.max_length,
+        extras=_extras(job, model, job.sequences("train"), job.rows("train")),
         **_limits(job),
     )
 
     def outputs(split: str) -> Values:
         predictor = Predictor(model, device=job.choices.device, precision=job.choices.precision)
-        return _shared(predictor, job.sequences(split), job.task)
+        return _shared(predictor, job.sequences(split), job.strings(job.rows(split)), job.task)
 
     return source, outputs
 
 
-def _shared(predictor: Predictor, sequences: list[str], task: Task) -> Values:
+def _shared(predictor: Predictor, sequences: list[str], strings: Strings, task: Task) -> Values:
     """Predict every sequence in exactly one of the processes; every process gets all outputs."""
 
     def predict(mine: NDArray[np.int64]) -> list[NDArray[Any]]:
-        outputs = predictor.predict_outputs([sequences[i] for i in mine])
+        chosen = {kind: [texts[i] for i in mine] for kind, texts in strings.items()}
+        outputs = predictor.predict_outputs([sequences[i] for i in mine], strings=chosen)
         return [outputs[i] for i in range(len(mine))]
 
     return Values.concat(in_shares(PartialState(), len(sequences), predict), per_residue=task.per_residue)

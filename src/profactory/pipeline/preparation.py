@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,14 @@ from profactory.config import TrainConfig
 from profactory.data.dataset import Dataset
 from profactory.data.prepare import Prepared, prepare_dataset
 from profactory.data.splitting import Division, assign_splits, count_splits
+from profactory.data.structure_columns import read_strings
 from profactory.errors import ConfigError, SplitError
 from profactory.evaluation.metrics import known_metrics
 from profactory.files import sha256_bytes
 from profactory.models.pooling import choose_pooling
 from profactory.models.zoo import ModelSpec, resolve
 from profactory.pipeline.choices import Choices, choose
+from profactory.pipeline.extras import check_features, find_structures
 from profactory.tasks import Task, Values
 from profactory.training.sources import truncated
 
@@ -42,6 +45,7 @@ class Job:
     spec: ModelSpec
     division: Division
     choices: Choices
+    structures: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def dataset(self) -> Dataset:
@@ -70,6 +74,10 @@ class Job:
     def sequences(self, split: str) -> list[str]:
         """Return a split's sequences, in the order of its rows."""
         return [str(s) for s in self.dataset.sequences.take(self.rows(split)).to_pylist()]
+
+    def strings(self, rows: NDArray[np.int64] | None = None) -> dict[str, list[str]]:
+        """Return the structure strings of rows, or of all; empty for models that read none."""
+        return read_strings(self.dataset, self.structures, rows)
 
     def targets(self, split: str) -> Values:
         """Return a split's labels as arrays, cut to the residues that the model reads."""
@@ -123,11 +131,14 @@ def prepare_job(source: str, config: TrainConfig) -> Job:
             "The data have no labels.",
             fix="name their column with --label-column; see `profactory check DATA`",
         )
-    choose_pooling(config.pooling, task, spec)  # refused before the rows are divided, which may take long
+    # Refused before the rows are divided, which may take long:
+    choose_pooling(config.pooling, task, spec)
+    check_features(config, task)
+    structures = find_structures(config, prepared.dataset)
     division = divide(prepared.dataset, task, config)
     choices = choose(config, task, spec, train_rows=count_splits(division.splits)["train"])
     _check_monitor(choices.monitor, task)
-    return Job(source, config, prepared, task, spec, division, choices)
+    return Job(source, config, prepared, task, spec, division, choices, structures)
 
 
 def divide(dataset: Dataset, task: Task, config: TrainConfig) -> Division:

@@ -120,6 +120,9 @@ def build_model(job: Job) -> ProteinModel:
         max_length=job.choices.max_length,
         dropout=config.dropout,
         head_hidden=config.head_hidden,
+        layer=config.layer,
+        structures=dict(job.structures),
+        descriptors=tuple(config.features or ()),
         trust_remote_code=config.trust_remote_code,
         seed=config.seed,
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from profactory.data.batching import Indices
+from profactory.models.extra_inputs import Arrays, collate_extras
 
 Block = NDArray[Any]
 
@@ -31,6 +32,9 @@ class Features:
         Residues per sample after truncation, shape ``(n,)``.
     per_residue
         Whether a sample has a row per residue, or one row.
+    extras
+        What the model reads of each sample beside; see :mod:`profactory.models.extra_inputs`. None if
+        nothing.
     """
 
     blocks: Sequence[Block]
@@ -38,6 +42,7 @@ class Features:
     start: Indices
     lengths: Indices
     per_residue: bool
+    extras: Sequence[Arrays] | None = None
 
     def __len__(self) -> int:
         return len(self.start)
@@ -46,6 +51,10 @@ class Features:
     def width(self) -> int:
         """Numbers per row."""
         return int(self.blocks[0].shape[1])
+
+    def beside(self, indices: Indices) -> dict[str, Tensor]:
+        """Return what is read of samples beside, stacked."""
+        return collate_extras([self.extras[int(i)] for i in indices]) if self.extras else {}
 
     def vectors(self, indices: Indices) -> Tensor:
         """Return the rows of samples that have one each, float32 ``(batch, width)``."""

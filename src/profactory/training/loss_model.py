@@ -44,8 +44,11 @@ class LossModel(nn.Module):
     def forward(
         self, targets: Tensor, features: Tensor | None = None, mask: Tensor | None = None, **inputs: Tensor
     ) -> Tensor:
-        """Return the summed loss of sequences (`inputs`) or of cached embeddings (`features`)."""
-        logits = self.model(**inputs) if features is None else self.model.forward_features(features, mask)
+        """Return the summed loss of sequences (`inputs`), or of cached embeddings and what is beside them."""
+        if features is None:
+            logits = self.model(**inputs)
+        else:
+            logits = self.model.forward_features(features, mask, **inputs)
         scale = None if self.kind.is_classification else self.model.output_scale
         weights = self.class_weights if isinstance(self.class_weights, Tensor) else None
         loss, count = loss_sum(self.kind, logits, targets, class_weights=weights, target_scale=scale)
@@ -93,8 +96,8 @@ class FrozenEncoder:
         self.device = torch.device(device)
         self.precision = precision
         self.tokens = tokens or ENCODE_TOKENS.get(self.device.type, ENCODE_TOKENS_GPU)
-        self.pooled = model.pooling is not None and model.pooling.parameter_free
-        if not model.backbone.frozen:
+        self.pooled = model.design.pooled_features
+        if not model.design.cacheable:
             raise ValueError("only the embeddings of a frozen backbone can be stored")
         self._weights_hash = model.backbone.weights_hash()
 
@@ -112,8 +115,7 @@ class FrozenEncoder:
     @property
     def width(self) -> int:
         """Numbers per row."""
-        pooling = self.model.pooling
-        return int(pooling.out_width if self.pooled and pooling is not None else self.model.backbone.width)
+        return self.model.feature_width
 
     @property
     def per_residue(self) -> bool:
@@ -184,12 +186,14 @@ def feature_outputs(
     blocks: list[NDArray[Any]] = [np.empty(0)] * len(samples)
     plan = BatchPlan(lengths if features.per_residue else np.ones_like(lengths), tokens)
     for batch in plan.in_order():
+        beside = {name: tensor.to(device) for name, tensor in features.beside(samples[batch]).items()}
         with torch.inference_mode():
             if features.per_residue:
                 rows, mask = features.residues(samples[batch])
-                logits = model.forward_features(rows.to(device), mask.to(device))
+                logits = model.forward_features(rows.to(device), mask.to(device), **beside)
             else:
-                logits = model.forward_features(features.vectors(samples[batch]).to(device), None)
+                rows = features.vectors(samples[batch])
+                logits = model.forward_features(rows.to(device), None, **beside)
         outputs = model.task.probabilities(logits.float().cpu().numpy())
         for index, block in zip(batch, outputs, strict=True):
             blocks[index] = block[: lengths[index]] if model.task.per_residue else block

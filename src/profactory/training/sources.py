@@ -12,6 +12,7 @@ from torch import Tensor
 
 from profactory.data.batching import BatchPlan, Indices
 from profactory.models.backbone import Backbone
+from profactory.models.extra_inputs import Arrays, collate_extras
 from profactory.tasks import TaskKind, Values
 from profactory.tasks.task import IGNORED
 from profactory.training.features import Features
@@ -95,6 +96,8 @@ class SequenceSource(_Source):
         Line of the user's file of each sample, for messages.
     class_weights
         As given to the loss.
+    extras
+        What the model reads of each sample beside; see :mod:`profactory.models.extra_inputs`.
     """
 
     def __init__(
@@ -110,7 +113,9 @@ class SequenceSource(_Source):
         seed: int = 0,
         lines: NDArray[Any] | None = None,
         class_weights: NDArray[Any] | None = None,
+        extras: Sequence[Arrays] | None = None,
     ) -> None:
+        self.extras = extras
         ids = Values.concat(backbone.tokenize(sequences, max_length), per_residue=True)
         self.ids = Values(ids.values.astype(np.min_scalar_type(ids.values.max(initial=0))), ids.offsets)
         self.backbone = backbone
@@ -121,12 +126,8 @@ class SequenceSource(_Source):
     def load(self, indices: Indices) -> dict[str, Tensor]:
         """Return the arguments of :class:`LossModel` for these samples."""
         batch = self.backbone.collate([self.ids[int(i)].astype(np.int64) for i in indices])
-        inputs = {
-            "input_ids": batch.input_ids,
-            "attention_mask": batch.attention_mask,
-            "lengths": batch.lengths,
-        }
-        return {**inputs, "targets": self._targets(indices)}
+        beside = collate_extras([self.extras[int(i)] for i in indices]) if self.extras else {}
+        return {**batch.arguments(), **beside, "targets": self._targets(indices)}
 
 
 class FeatureSource(_Source):
@@ -169,7 +170,8 @@ class FeatureSource(_Source):
     def load(self, indices: Indices) -> dict[str, Tensor]:
         """Return the arguments of :class:`LossModel` for these samples."""
         chosen, targets = self.samples[indices], self._targets(indices)
+        beside = self.features.beside(chosen)
         if not self.features.per_residue:
-            return {"features": self.features.vectors(chosen), "targets": targets}
+            return {"features": self.features.vectors(chosen), "targets": targets, **beside}
         features, mask = self.features.residues(chosen)
-        return {"features": features, "mask": mask, "targets": targets}
+        return {"features": features, "mask": mask, "targets": targets, **beside}

@@ -50,9 +50,10 @@ class TorchEngine:
     @torch.inference_mode()
     def run(self, batch: TokenBatch) -> NDArray[np.float32]:
         """Return the head's outputs as float32; see :class:`profactory.inference.engines.Engine`."""
-        inputs = [part.to(self.device) for part in (batch.input_ids, batch.attention_mask, batch.lengths)]
+        here = batch.to(self.device)
         with self._autocast():
-            logits = self.model(*inputs)  # (batch, outputs) or (batch, length, outputs)
+            # (batch, outputs) or (batch, length, outputs)
+            logits = self.model(here.input_ids, here.attention_mask, here.lengths, **here.extras)
         return np.asarray(logits.float().cpu().numpy())
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:

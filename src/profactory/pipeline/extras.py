@@ -1,0 +1,63 @@
+"""What a run reads beside sequences, found and checked before a model is loaded."""
+
+from __future__ import annotations
+
+import logging
+
+from profactory.config import TrainConfig
+from profactory.config.methods import implied_method
+from profactory.data.dataset import Dataset
+from profactory.data.structure_columns import check_strings, find_structure_columns
+from profactory.data.structure_strings import KINDS
+from profactory.errors import ColumnError, ConfigError
+from profactory.models.descriptors import check_descriptors
+from profactory.tasks import Task
+
+log = logging.getLogger("profactory")
+
+
+def check_features(config: TrainConfig, task: Task) -> None:
+    """Refuse features that do not exist or have no place in the task.
+
+    Raises
+    ------
+    ConfigError, MissingExtraError
+    """
+    if not config.features:
+        return
+    if task.per_residue:
+        raise ConfigError(
+            f"features are numbers of a whole sequence, and {task.kind} has an output for each residue.",
+            fix="leave --features out",
+        )
+    check_descriptors(config.features)
+
+
+def find_structures(config: TrainConfig, dataset: Dataset) -> dict[str, str]:
+    """Find the structure strings that the method reads, and check every one; empty if it reads none.
+
+    Raises
+    ------
+    ColumnError, RowError, ConfigError
+        There are none, or some do not fit their sequences.
+    """
+    method = implied_method(config.given) if config.method == "auto" else config.method
+    if method != "ses-adapter":
+        return {}
+    if config.pooling == "cls":
+        raise ConfigError(
+            "The method ses-adapter changes residues, and pooling cls does not look at them.",
+            fix="use --pooling mean, attention, light-attention or max",
+        )
+    names = dataset.table.column_names
+    columns = find_structure_columns(names, config.structure_columns)
+    if not columns:
+        usual = "; ".join(f"{kind.title}: {', '.join(kind.columns)}" for kind in KINDS.values())
+        raise ColumnError(
+            "The method ses-adapter needs structure strings, and the table has no column of them.",
+            expected=f"a column called ({usual})",
+            fix="--structure-columns 3di=COLUMN ss8=COLUMN, or another --method",
+        )
+    check_strings(dataset, columns)
+    log.info("Structure strings: %s", ", ".join(f"{kind} ({column})" for kind, column in columns.items()))
+    return columns
