@@ -26,7 +26,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
     """Labels that follow from the structure strings and from nothing in the sequence."""
-    file = write_table(tmp_path / "t.csv", "regression", rows=96)
+    file = write_table(tmp_path / "t.csv", "regression", rows=64)
     rows = read_rows(file)
     rng = np.random.default_rng(0)
     for index, row in enumerate(rows):
@@ -53,7 +53,7 @@ def train(table: Path, model: Path, out: Path, **settings: Any) -> profactory.Tr
 
 @pytest.mark.parametrize("pooling", ["mean", "light-attention"])
 def test_the_adapter_learns_from_structures(pooling: str, table: Path, model: Path, tmp_path: Path) -> None:
-    options = {"pooling": pooling, "epochs": 30, "patience": 0}
+    options = {"pooling": pooling, "epochs": 20, "patience": 0}
     run = train(table, model, tmp_path / "run", method="ses-adapter", learning_rate=5e-3, **options)
     assert run.metrics["test"]["spearman"]["value"] > 0.8
     blind = train(table, model, tmp_path / "blind", method="freeze", **options)
@@ -122,7 +122,7 @@ def test_strings_of_another_length_are_named_with_their_rows(
 def test_features_stand_beside_the_embedding(method: str, model: Path, tmp_path: Path) -> None:
     table = write_table(tmp_path / "t.csv", "single_label_classification")
     features = ["hydrophobicity", "charge", "aaindex"]
-    run = train(table, model, tmp_path / "run", method=method, features=features, epochs=4)
+    run = train(table, model, tmp_path / "run", method=method, features=features, epochs=2)
     rows = read_rows(run.path / "report" / "predictions_test.csv")
     records = run.predict([row["sequence"] for row in rows])
     for row, record in zip(rows, records, strict=True):
@@ -145,8 +145,7 @@ def test_features_that_cannot_be_are_refused(model: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("layer", [1, -2, "mix"])
-@pytest.mark.parametrize("pooling", ["mean", "attention"])
+@pytest.mark.parametrize(("layer", "pooling"), [(1, "mean"), ("mix", "mean"), ("mix", "attention")])
 def test_other_layers_train_and_predict(layer: Any, pooling: str, model: Path, tmp_path: Path) -> None:
     table = write_table(tmp_path / "t.csv", "regression", rows=48)
     run = train(table, model, tmp_path / "run", method="freeze", layer=layer, pooling=pooling, epochs=2)
