@@ -25,6 +25,8 @@ from profactory.errors import (
     RowError,
     RunExistsError,
 )
+from profactory.files import read_json
+from profactory.runs import Run
 from tests.support.models import tiny_esm
 from tests.support.tables import read_rows, write_table
 
@@ -174,7 +176,7 @@ def test_both_loss_curves_of_a_regression_have_one_unit(model: Path, tmp_path: P
         row[2] = f"{1000 * float(row[2]):.1f}"
     table.write_text("\n".join(",".join(row) for row in cells))
     run = train(table, model, tmp_path / "run", epochs=1, learning_rate=1e-6)
-    (event,) = [e for e in profactory.api.Run.open(run.path).events() if e["event"] == "evaluation"]
+    (event,) = [e for e in Run.open(run.path).events() if e["event"] == "evaluation"]
     assert 0.3 < event["train_loss"] < 3
     assert 0.3 < event["metrics"]["loss"] < 3
 
@@ -237,7 +239,7 @@ def test_the_configuration_of_a_run_repeats_it(
 def test_how_the_rows_were_divided_is_noted(model: Path, tmp_path: Path) -> None:
     table = write_table(tmp_path / "t.csv", "regression", rows=60, split=False)
     run = train(table, model, tmp_path / "run", epochs=1, seed=4, split="random")
-    details = profactory.api.read_json(run.path / "data.json")["split_details"]
+    details = read_json(run.path / "data.json")["split_details"]
     assert (details["method"], details["seed"], sum(details["rows"].values())) == ("random", 4, 60)
 
 
@@ -270,7 +272,7 @@ def test_a_missing_validation_file_is_never_replaced_by_train(model: Path, tmp_p
     write_table(folder / "test.csv", "regression", rows=12, seed=1, split=False)
     run = train(folder, model, tmp_path / "run")
     validation = {r["sequence"] for r in read_rows(run.path / "report" / "predictions_validation.csv")}
-    counts = profactory.api.read_json(run.path / "data.json")["splits"]
+    counts = read_json(run.path / "data.json")["splits"]
     assert counts["train"] + counts["validation"] == 60
     assert 0 < counts["validation"] == len(validation) < 20
     assert counts["test"] == 12
@@ -289,7 +291,7 @@ def test_an_existing_run_is_not_overwritten(model: Path, tmp_path: Path) -> None
 def test_resume_refuses_changed_data(model: Path, tmp_path: Path) -> None:
     table = write_table(tmp_path / "t.csv", "regression")
     run = train(table, model, tmp_path / "run")
-    profactory.api.Run.open(run.path).set_status("stopped")
+    Run.open(run.path).set_status("stopped")
     table.write_text(table.read_text().replace("no 3, kept", "no 3, changed"))
     with pytest.raises(CheckpointError, match="data"):
         profactory.resume(run.path)
@@ -306,8 +308,20 @@ def test_evaluate_gives_the_numbers_of_the_report(model: Path, tmp_path: Path) -
     assert (tmp_path / "evaluation" / "report.html").is_file()
 
 
-def test_torchrun_trains_the_same_model_as_one_process(model: Path, tmp_path: Path) -> None:
-    """The command under torchrun: same effective batch, same loss trace, same test metrics, one report."""
+LAUNCHERS = {
+    "torchrun": ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port"],
+    "accelerate launch": [
+        # With --cpu accelerate starts a single process, whatever --num_processes says.
+        *("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
+        *("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port"),
+    ],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_two_processes_train_the_same_model_as_one(launcher: str, model: Path, tmp_path: Path) -> None:
+    """The command under a launcher: same effective batch, same loss trace, same test metrics, one report."""
     table = write_table(tmp_path / "t.csv", "regression", rows=64)
     settings = {"model": str(model), "method": "lora", "epochs": "2", "batch-size": "4", "dropout": "0"}
     arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
@@ -315,14 +329,13 @@ def test_torchrun_trains_the_same_model_as_one_process(model: Path, tmp_path: Pa
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    pair = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port]
-    for launch, steps, out in (([], "2", "one"), (pair, "1", "two")):
+    for launch, steps, out in (([], "2", "one"), ([*LAUNCHERS[launcher], port], "1", "two")):
         command = [sys.executable, *launch, *train_it, "--gradient-accumulation-steps", steps]
         done = subprocess.run(
             [*command, "--out", str(tmp_path / out)], capture_output=True, text=True, timeout=240
         )
         assert done.returncode == 0, done.stderr[-3000:]
-    one, two = (profactory.api.Run.open(tmp_path / name) for name in ("one", "two"))
+    one, two = (Run.open(tmp_path / name) for name in ("one", "two"))
     losses = [[event["loss"] for event in run.events() if event["event"] == "step"] for run in (one, two)]
     assert len(losses[0]) > 3
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)

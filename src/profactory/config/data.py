@@ -20,7 +20,7 @@ class DataSettings(Settings):
     sequence_column: str | None = None
     """Column with the sequences; found by its name if not given."""
     label_column: list[str] | None = None
-    """Column with the labels; several for several regression targets."""
+    """Column with the labels; repeat the option for several regression targets."""
     split_column: str | None = None
     """Column with train, validation and test; found by its name if not given."""
     header_pattern: str | None = None

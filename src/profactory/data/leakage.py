@@ -98,11 +98,16 @@ class Leakage:
         """A sentence if much of the test set has near duplicates in train, else the empty text."""
         if not len(self.rows) or self.near_duplicates < WORRYING * len(self.rows):
             return ""
+        estimated = "" if self.method == MMSEQS else " (estimated)"
+        if self.near_duplicates == len(self.rows):
+            return (
+                f"All test sequences have a relative of at least 90 % identity in train{estimated}: the score"
+                " tells how well further variants of these proteins are predicted, and nothing about others."
+            )
         share = 100 * self.near_duplicates / len(self.rows)
         return (
             f"{share:.0f} % of the test sequences have a relative of at least 90 % identity in train"
-            f"{' (estimated)' if self.method != MMSEQS else ''}: the test score tells how well variants of"
-            " known sequences are predicted, not how well new proteins are."
+            f"{estimated}: the score tells more about variants of known sequences than about new proteins."
             " `--split homology` keeps relatives together."
         )
 

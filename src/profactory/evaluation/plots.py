@@ -77,6 +77,8 @@ def loss_curves(history: History) -> Figure | None:
 def metric_curves(history: History, main: str) -> Figure | None:
     """Draw the validation metrics that live between -1 and 1, the monitored one in front."""
     names = [name for name in BOUNDED if any(map(math.isfinite, history.metrics.get(name, [])))]
+    if "accuracy" in names:  # of exclusive classes, of which micro-averaged F1 is the same number
+        names.remove("f1_micro")
     names = [main, *[n for n in names if n != main]][:6] if main in names else names[:6]
     if not len(history) or not names:
         return None

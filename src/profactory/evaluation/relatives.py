@@ -71,7 +71,7 @@ def score_relatives(
     }
     stake = _at_stake(whole[metric], scores, metric)
     reason = _reason(relatives, stake)
-    warning = f"{reason} {_stake_sentence(stake)}" if reason else ""
+    warning = f"{reason} {_stake_sentence(stake)}".strip() if reason else ""
     return {**relatives.summary, "scores": scores, "at_stake": stake, "warning": warning}
 
 
@@ -101,7 +101,7 @@ def _reason(relatives: Relatives, stake: Mapping[str, Any] | None) -> str:
 
 def _stake_sentence(stake: Mapping[str, Any] | None) -> str:
     if stake is None:
-        return "Too few test sequences are less alike to tell how well other proteins are predicted."
+        return ""  # too few are less alike
     name, limit = label_of(stake["metric"]), stake["subset"].removeprefix("below_")
     found = f"{number(stake['value'])} ({interval(stake['low'], stake['high'])})"
     start = f"On the {stake['rows']:,} test sequences below {limit} % identity to train, {name} is {found}"
@@ -115,10 +115,10 @@ def _stake_sentence(stake: Mapping[str, Any] | None) -> str:
 
 def subset_rows(leakage: Mapping[str, Any], whole: Entries, metric: str, rows: int) -> list[dict[str, Any]]:
     """Return the lines of the report's table: how many sequences, and the main metric on them."""
-    lines = [_line("all", rows, whole[metric])]
+    lines = [_line("any", rows, whole[metric])]
     for name, found in reversed(leakage["scores"].items()):
         entry = found["metrics"].get(metric)
-        lines.append(_line(f"below {name.removeprefix('below_')} % identity", found["rows"], entry))
+        lines.append(_line(f"below {name.removeprefix('below_')} %", found["rows"], entry))
     return lines
 
 

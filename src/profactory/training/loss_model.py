@@ -18,7 +18,7 @@ from profactory.tasks import TaskKind, Values
 from profactory.training.features import Features
 from profactory.training.losses import loss_sum
 
-ENCODE_TOKENS = {"cpu": 4096}
+ENCODE_TOKENS = {"cpu": 1024}  # more would spend its time on fresh pages of memory
 ENCODE_TOKENS_GPU = 32768
 
 

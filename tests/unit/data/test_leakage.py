@@ -122,3 +122,12 @@ def test_the_estimate_does_not_claim_what_it_cannot_see(monkeypatch: pytest.Monk
     assert (leakage.identity == 0).all()
     assert list(leakage.subsets()) == ["below_90"]
     assert "below 60 % identity were not looked for" in leakage.note
+
+
+def test_variants_of_one_protein_are_no_fault_of_the_split() -> None:
+    """A mutational scan cannot be divided by homology, so that is not proposed."""
+    (parent,) = random_sequences(1, low=120, high=120)
+    variants = [mutated(parent, 2, seed) for seed in range(30)]
+    leakage = find_leakage(make_dataset(variants), np.array(["train"] * 20 + ["test"] * 10))
+    assert leakage.warning.startswith("All test sequences")
+    assert "homology" not in leakage.warning
