@@ -41,6 +41,7 @@ COMMANDS = (
     ("evaluate", "evaluate:evaluate", "Measure a trained model on labelled data.", MODEL),
     ("predict", "predict:predict", "Predict for a file of sequences, or for one.", MODEL),
     ("runs", "runs:runs", "The runs: list, show, logs, stop, compare, delete.", RUNS),
+    ("ui", "ui:ui", "Open the web page: train, watch, evaluate and predict without typing.", RUNS),
     ("models", "models:models", "The catalogue of protein language models: list, show.", RUNS),
 )
 

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from profactory.evaluation.diagnosis import HEALTHY, Diagnosis
 from profactory.evaluation.formats import MISSING, interval, number
+from profactory.evaluation.metric_rows import measured_splits, metric_rows
 from profactory.evaluation.names import label_of
 from profactory.evaluation.relatives import subset_rows
 
@@ -109,7 +110,7 @@ def render_page(
         diagnosis=diagnosis,
         healthy=HEALTHY,
         table=metric_rows(metrics),
-        splits=_measured_splits(metrics),
+        splits=measured_splits(metrics),
         baselines=[(name, name.capitalize()) for name in metrics["baselines"]],
         training=_images(images, [name for name in images if name in _TRAINING]),
         figures=_images(images, [name for name in images if name not in (*_TRAINING, *_RELATIVES)]),
@@ -142,27 +143,6 @@ def headline_bars(metrics: Mapping[str, Any]) -> list[Bar]:
     ]  # fmt: skip
 
 
-def metric_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return one row per metric: its name, value and interval per split, value per baseline."""
-    main = metrics["main_split"]
-    rows = []
-    for name, entry in metrics[main].items():
-        cells = [metrics[split][name] for split in _measured_splits(metrics)]
-        threshold = entry.get("threshold")
-        rows.append(
-            {
-                "name": label_of(name),
-                "key": name,
-                "main": name == metrics["main_metric"],
-                "cells": [(number(c["value"]), interval(c["low"], c["high"])) for c in cells],
-                "baselines": [number(found[name]["value"]) for found in metrics["baselines"].values()],
-                "remark": entry.get("reason")
-                or (f"at threshold {number(threshold)}" if threshold is not None else ""),
-            }
-        )
-    return rows
-
-
 def _relatives(metrics: Mapping[str, Any], images: Mapping[str, bytes]) -> dict[str, Any] | None:
     """Return what the section on relatives in train shows."""
     found, main = metrics.get("leakage"), metrics["main_split"]
@@ -175,11 +155,6 @@ def _relatives(metrics: Mapping[str, Any], images: Mapping[str, bytes]) -> dict[
         "notes": [f"{copies:,} test sequences also stand in train." if copies else
                   "No test sequence stands in train.", found["note"]],
     }  # fmt: skip
-
-
-def _measured_splits(metrics: Mapping[str, Any]) -> list[str]:
-    main = metrics["main_split"]
-    return [main, *(name for name in metrics["counts"] if name != main)]
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -69,8 +69,7 @@ def new_run_path(root: str | Path, data: str | Path, model: str, method: str) ->
     The directory is made (empty) so that no other process gets the same name; :meth:`Run.create` accepts it.
     """
     folder = absolute(root)
-    words = (str(data).rpartition(":")[2], str(model), str(method))
-    base = "-".join(word for word in (_as_name(w) for w in words) if word) or "run"
+    base = run_name(data, model, method)
     with explained(folder, "Cannot make a run directory"):
         folder.mkdir(parents=True, exist_ok=True)
         number = 1
@@ -80,6 +79,18 @@ def new_run_path(root: str | Path, data: str | Path, model: str, method: str) ->
                 path.mkdir()
                 return path
             number += 1
+
+
+def run_name(data: str | Path, model: str, method: str) -> str:
+    """The name ``DATA-MODEL-METHOD``, of letters that are safe in a path.
+
+    Examples
+    --------
+    >>> run_name("/tables/my proteins.csv.gz", "facebook/esm2_t6_8M_UR50D", "lora")
+    'my-proteins-esm2_t6_8M_UR50D-lora'
+    """
+    words = (str(data).rpartition(":")[2], str(model), str(method))
+    return "-".join(word for word in (_as_name(w) for w in words) if word) or "run"
 
 
 def summarise(run: Run) -> RunSummary:

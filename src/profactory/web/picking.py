@@ -1,0 +1,93 @@
+"""Choosing data: a bundled set, a table of the data folder, or an upload."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from profactory.data.bundled import PREFIX, list_bundled
+from profactory.data.reading import TABLE_SUFFIXES
+from profactory.errors import ProFactoryError
+from profactory.web.markup import problem
+from profactory.web.words import Words
+from profactory.web.workspace import Workspace
+
+KINDS = [*TABLE_SUFFIXES, ".gz"]
+
+
+@dataclass(frozen=True)
+class DataPicker:
+    """The controls for choosing data.
+
+    Parameters
+    ----------
+    choice
+        Drop-down whose value is what would be typed as DATA.
+    upload
+        Button that takes a file.
+    trouble
+        Where a refused upload is explained.
+    """
+
+    choice: gr.Dropdown
+    upload: gr.UploadButton
+    trouble: gr.HTML
+
+
+def data_picker(workspace: Workspace, words: Words, *, name: str) -> DataPicker:
+    """Make the controls and what happens at an upload.
+
+    Parameters
+    ----------
+    workspace, words
+        Of the page.
+    name
+        Begins the identifiers of the controls in the document.
+    """
+    with gr.Row(elem_classes="pf-picker"):
+        choice = gr.Dropdown(
+            choice_labels(workspace, words),
+            value=None,
+            allow_custom_value=True,
+            label=words("data.choice"),
+            info=words("data.choice_help", folder=workspace.data),
+            elem_id=f"{name}-data",
+            scale=4,
+        )
+        upload = gr.UploadButton(
+            words("data.upload"),
+            file_types=KINDS,
+            elem_id=f"{name}-upload",
+            size="md",
+            scale=1,
+            min_width=140,
+        )
+    trouble = gr.HTML()
+
+    def keep(file: str) -> tuple[Any, str]:
+        try:
+            kept = workspace.keep_upload(Path(file), Path(file).name)
+        except ProFactoryError as error:
+            return gr.skip(), problem(error, words)
+        choices = [*choice_labels(workspace, words), (words("data.uploaded", name=kept.name), str(kept))]
+        return gr.update(choices=choices, value=str(kept)), ""
+
+    upload.upload(keep, upload, [choice, trouble], show_progress="hidden")
+    return DataPicker(choice, upload, trouble)
+
+
+def choice_labels(workspace: Workspace, words: Words) -> list[tuple[str, str]]:
+    """Return what can be chosen, as (shown, meant)."""
+    titles = {PREFIX + entry.name: entry for entry in list_bundled()}
+    return [
+        (
+            f"{titles[value].title} ({titles[value].rows:,} {words('data.rows')})"
+            if value in titles
+            else value,
+            value,
+        )
+        for value in workspace.data_choices()
+    ]

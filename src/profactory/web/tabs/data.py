@@ -1,0 +1,114 @@
+"""Data: look at a table, check it, mend it, divide it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from profactory.errors import ConfigError, ProFactoryError
+from profactory.jobs import as_flags
+from profactory.web import checked, markup, tables
+from profactory.web.commands import ask
+from profactory.web.context import QUICK, Context, Shared
+from profactory.web.form import make_control, read_form
+from profactory.web.picking import data_picker
+
+COLUMNS = ("sequence_column", "label_column", "split_column", "task")
+DIVISION = {"split": "method", "split_ratios": "ratios", "split_identity": "identity", "seed": "seed"}
+SLOW: dict[str, Any] = {"concurrency_limit": 2, "trigger_mode": "once"}
+
+
+def build(context: Context, shared: Shared) -> None:
+    """Make the tab."""
+    workspace, words = context.workspace, context.words
+    picker = data_picker(workspace, words, name="data")
+    look = gr.HTML(markup.empty(words("data.empty"), words("data.empty_hint")), elem_id="data-preview")
+    with gr.Accordion(words("data.columns"), open=False), gr.Row(elem_classes="pf-grid"):
+        columns = {name: make_control(name, words) for name in COLUMNS}
+    with gr.Row(elem_classes="pf-actions"):
+        check = gr.Button(words("data.check"), variant="primary", elem_id="data-check")
+        fix = gr.Button(words("data.fix"), elem_id="data-fix")
+        use = gr.Button(words("data.use"), elem_id="data-use")
+    report = gr.HTML(elem_id="data-report")
+    with gr.Row():
+        labels = gr.Plot(show_label=False, visible=False, elem_id="data-labels")
+        lengths = gr.Plot(show_label=False, visible=False, elem_id="data-lengths")
+    with gr.Accordion(words("data.divide"), open=False):
+        with gr.Row(elem_classes="pf-grid"):
+            division = {name: make_control(name, words) for name in DIVISION}
+        divide = gr.Button(words("data.divide_start"), elem_id="data-divide")
+    made = gr.HTML(elem_id="data-made")
+
+    def show(source: str | None) -> list[Any]:
+        if not source:
+            return [gr.skip()] * (1 + len(COLUMNS))
+        try:
+            checked_source = workspace.check_data(source)
+            names, _ = tables.first_rows(checked_source)
+            shown = tables.preview(checked_source, words)
+        except ProFactoryError as error:
+            return [markup.problem(error, words), *[gr.skip()] * len(COLUMNS)]
+        choices = [gr.update(choices=names) if name.endswith("_column") else gr.skip() for name in COLUMNS]
+        return [shown, *choices]
+
+    def look_closely(source: str | None, *values: Any) -> tuple[str, Any, Any]:
+        hidden = gr.update(visible=False)
+        try:
+            found = ask("check", [workspace.check_data(source or ""), *_flags(COLUMNS, values)])
+        except ProFactoryError as error:
+            return markup.problem(error, words), hidden, hidden
+        bars = checked.label_chart(found, words)
+        shown = gr.update(visible=True, value=checked.length_chart(found, words))
+        return checked.summary(found, words), gr.update(visible=bars is not None, value=bars), shown
+
+    def mend(source: str | None, *values: Any) -> tuple[str, Any]:
+        flags = _flags(COLUMNS, values)
+        return _make(
+            context,
+            source,
+            lambda out: ask("check", [workspace.check_data(source or ""), *flags, "--fix", f"--out={out}"]),
+        )
+
+    def split(source: str | None, *values: Any) -> tuple[str, Any]:
+        def work(out: Path) -> Any:
+            asked = read_form(dict(zip((*COLUMNS, *DIVISION), values, strict=True)))
+            names = {DIVISION.get(name, name): value for name, value in asked.items()}
+            return ask("split", [workspace.check_data(source or ""), f"--out={out}", *as_flags(names)])
+
+        return _make(context, source, work)
+
+    controls = [picker.choice, *columns.values()]
+    picker.choice.change(show, picker.choice, [look, *columns.values()], **QUICK)
+    check.click(look_closely, controls, [report, labels, lengths], **SLOW)
+    fix.click(mend, controls, [made, picker.choice], **SLOW)
+    divide.click(split, [*controls, *division.values()], [made, picker.choice], **SLOW)
+    use.click(
+        lambda source: (source or "", gr.Tabs(selected="train")),
+        picker.choice,
+        [shared.data, shared.tabs],
+        **QUICK,
+    )
+
+
+def _flags(names: tuple[str, ...], values: tuple[Any, ...]) -> list[str]:
+    return as_flags(read_form(dict(zip(names, values, strict=True))))
+
+
+def _make(context: Context, source: str | None, work: Callable[[Path], Any]) -> tuple[str, Any]:
+    """Let a command write files; show them, and choose them as the data."""
+    workspace, words = context.workspace, context.words
+    out = workspace.new_result()
+    try:
+        if not source:
+            raise ConfigError("No data were chosen.", fix=words("data.empty_hint"))
+        work(out)
+    except ProFactoryError as error:
+        return markup.problem(error, words), gr.skip()
+    names = sorted(file.name for file in out.iterdir() if file.is_file() and not file.name.startswith("."))
+    links = "".join(markup.link(f"../results/{out.name}/{name}", name, download=True) for name in names)
+    data = out / "clean.csv" if (out / "clean.csv").is_file() else out
+    note = markup.note(words("data.made"), kind="good")
+    return f"{note}<p>{links}</p>", str(data)

@@ -1,0 +1,97 @@
+"""Evaluate: a trained model measured on labelled data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from profactory import jobs
+from profactory.errors import ProFactoryError
+from profactory.files import read_json
+from profactory.jobs import Job
+from profactory.web import markup
+from profactory.web.board import Result, build_board, result_folder, result_link
+from profactory.web.context import Context, Shared
+from profactory.web.picking import data_picker
+from profactory.web.telling import metric_table, per_class_table
+from profactory.web.trained import check_run, model_picker
+
+SPLITS = ("test", "validation", "train")
+
+
+def build(context: Context, shared: Shared) -> None:
+    """Make the tab."""
+    workspace, words = context.workspace, context.words
+    picker = model_picker(context, shared, tab="evaluate")
+    data = data_picker(workspace, words, name="evaluate")
+    with gr.Row(elem_classes="pf-end"):
+        choices = [(words("evaluate.all_rows"), ""), *((words(f"result.{split}"), split) for split in SPLITS)]
+        split = gr.Dropdown(
+            choices,
+            value="",
+            label=words("evaluate.split"),
+            info=words("evaluate.split_help"),
+            elem_id="evaluate-split",
+        )
+        start = gr.Button(words("evaluate.start"), variant="primary", elem_id="evaluate-start")
+    trouble, opened = gr.HTML(), gr.Textbox(visible="hidden")
+
+    def begin(run: str | None, source: str | None, part: str) -> tuple[str, Any]:
+        try:
+            place, checked = check_run(context, run), workspace.check_data(source or "")
+            extra = [f"--split={part}"] if part in SPLITS else []
+            arguments = [place, checked, f"--out={workspace.new_result()}", *extra]
+            job = jobs.start("evaluate", arguments, run=place)
+        except ProFactoryError as error:
+            return markup.problem(error, words), gr.skip()
+        return "", job.name
+
+    start.click(
+        begin, [picker, data.choice, split], [trouble, opened], trigger_mode="once", show_progress="hidden"
+    )
+    build_board(
+        context, shared, tab="evaluate", verb="evaluate", opened=opened, make_result=lambda: _result(context)
+    )
+
+
+def _result(context: Context) -> Result:
+    shown = gr.HTML(elem_id="evaluate-result")
+
+    def tell(job: Job | None) -> list[Any]:
+        folder = result_folder(context.workspace, job) if job else None
+        if job is None or folder is None or not (folder / "metrics.json").is_file():
+            return [""]
+        metrics = read_json(folder / "metrics.json")
+        names = sorted(file.name for file in folder.glob("*.png"))
+        figures = "".join(_figure(result_link(context.workspace, job, name), name) for name in names)
+        return [
+            metric_table(metrics, context.words)
+            + f'<div class="pf-figures">{figures}</div>'
+            + per_class_table(metrics, context.words)
+            + f"<p>{_links(context, job)}</p>"
+        ]
+
+    return Result([shown], tell)
+
+
+def _figure(address: str, name: str) -> str:
+    title = name.removesuffix(".png").replace("_", " ")
+    return f'<figure><img src="{markup.safe(address)}" alt="{markup.safe(title)}" loading="lazy"></figure>'
+
+
+def _links(context: Context, job: Job) -> str:
+    folder = result_folder(context.workspace, job)
+    names = (
+        sorted(file.name for file in folder.glob("*") if file.suffix in (".csv", ".json", ".html"))
+        if folder
+        else []
+    )
+    return "".join(
+        markup.link(
+            result_link(context.workspace, job, name),
+            context.words("result.report") if name.endswith(".html") else name,
+            download=not name.endswith(".html"),
+        )
+        for name in names
+    )

@@ -1,0 +1,168 @@
+"""Predict: one sequence at once, or a table as a job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from profactory import jobs
+from profactory.errors import DataError, ProFactoryError
+from profactory.jobs import Job
+from profactory.web import charts, markup, tables
+from profactory.web.board import Result, build_board, result_link
+from profactory.web.commands import ask
+from profactory.web.context import QUICK, Context, Shared
+from profactory.web.picking import data_picker
+from profactory.web.residues import coloured
+from profactory.web.trained import check_run, model_picker, task_of
+from profactory.web.words import Words
+
+MAX_RESIDUES = 20_000
+OUTPUT = "predictions.csv"
+
+
+def build(context: Context, shared: Shared) -> None:
+    """Make the tab."""
+    words = context.words
+    picker = model_picker(context, shared, tab="predict")
+    with gr.Tabs():
+        with gr.Tab(words("predict.single")):
+            _build_single(context, picker)
+        with gr.Tab(words("predict.batch")):
+            _build_batch(context, shared, picker)
+
+
+def _build_single(context: Context, picker: gr.Dropdown) -> None:
+    words = context.words
+    sequence = gr.Textbox(
+        label=words("predict.sequence"),
+        placeholder="MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQVKVKALPDAQFEVV",
+        info=words("predict.sequence_help"),
+        lines=4,
+        max_length=MAX_RESIDUES + 1000,
+        elem_id="predict-sequence",
+    )
+    go = gr.Button(words("predict.go"), variant="primary", elem_id="predict-go")
+    answer = gr.HTML(elem_id="predict-answer")
+    bars = gr.Plot(show_label=False, visible=False, elem_id="predict-bars")
+
+    def predict(run: str | None, text: str) -> tuple[str, Any]:
+        hidden = gr.update(visible=False)
+        try:
+            place, clean = check_run(context, run), clean_sequence(text)
+            record = ask("predict", [place, f"--sequence={clean}"])[0]
+        except ProFactoryError as error:
+            return markup.problem(error, words), hidden
+        shares = tables.probabilities(record)
+        figure = charts.bars(shares, words("predict.probability")) if shares else None
+        return _answer(record, clean, words), gr.update(visible=figure is not None, value=figure)
+
+    gr.on(
+        [go.click, sequence.submit],
+        predict,
+        [picker, sequence],
+        [answer, bars],
+        concurrency_limit=2,
+        trigger_mode="once",
+    )
+
+
+def clean_sequence(text: str) -> str:
+    """Return a sequence without FASTA header and white space; the command names what is no residue.
+
+    Raises
+    ------
+    DataError
+        There is none, or it is too long to type.
+    """
+    lines = [line for line in (text or "").splitlines() if not line.startswith(">")]
+    clean = "".join("".join(lines).split())
+    if not clean:
+        raise DataError(
+            "There is no sequence.", expected="residue letters, such as MKTAYIAKQR", fix="paste a sequence"
+        )
+    if len(clean) > MAX_RESIDUES:
+        raise DataError(
+            f"The sequence has {len(clean):,} letters.",
+            expected=f"at most {MAX_RESIDUES:,}",
+            fix="predict it from a file",
+        )
+    return clean
+
+
+def _answer(record: dict[str, Any], sequence: str, words: Words) -> str:
+    """Show the prediction of one sequence in full."""
+    if len(str(record.get("prediction", ""))) >= len(sequence) > 1:
+        return coloured(sequence, record, words)
+    shown = {
+        name: value
+        for name, value in record.items()
+        if name != "prediction" and not name.startswith("probability_")
+    }
+    lead = f'<p class="pf-big">{markup.safe(markup.cell(record.get("prediction")))}</p>'
+    title = f'<p class="pf-small">{markup.safe(words("predict.prediction"))}</p>'
+    return f'<div class="pf-note pf-good">{title}{lead}{markup.facts(shown)}</div>'
+
+
+def _build_batch(context: Context, shared: Shared, picker: gr.Dropdown) -> None:
+    workspace, words = context.workspace, context.words
+    data = data_picker(workspace, words, name="predict")
+    look = gr.HTML()
+    with gr.Row(elem_classes="pf-end"):
+        tokens = gr.Textbox(
+            label=words("predict.tokens"),
+            info=words("predict.tokens_help"),
+            placeholder=words("form.automatic"),
+            elem_id="predict-tokens",
+        )
+        start = gr.Button(words("predict.start"), variant="primary", elem_id="predict-start")
+    trouble, opened = gr.HTML(), gr.Textbox(visible="hidden")
+
+    def show(source: str | None) -> str:
+        try:
+            return tables.preview(workspace.check_data(source or ""), words) if source else ""
+        except ProFactoryError as error:
+            return markup.problem(error, words)
+
+    def begin(run: str | None, source: str | None, size: str) -> tuple[str, Any]:
+        try:
+            place, checked = check_run(context, run), workspace.check_data(source or "")
+            out = workspace.new_result() / OUTPUT
+            extra = [f"--tokens-per-batch={int(size)}"] if size.strip() else []
+            job = jobs.start("predict", [place, checked, f"--out={out}", *extra], run=place)
+        except ValueError:
+            error = DataError(f"{size!r} is no number of tokens.", fix=words("predict.tokens_help"))
+            return markup.problem(error, words), gr.skip()
+        except ProFactoryError as error:
+            return markup.problem(error, words), gr.skip()
+        return "", job.name
+
+    data.choice.change(show, data.choice, look, **QUICK)
+    start.click(
+        begin, [picker, data.choice, tokens], [trouble, opened], trigger_mode="once", show_progress="hidden"
+    )
+    build_board(
+        context, shared, tab="predict", verb="predict", opened=opened, make_result=lambda: _result(context)
+    )
+
+
+def _result(context: Context) -> Result:
+    """Make the controls that show a finished prediction: summary, first rows, the file."""
+    words = context.words
+    plot = gr.Plot(show_label=False, visible=False, elem_id="predict-summary")
+    rows = gr.HTML(elem_id="predict-rows")
+
+    def tell(job: Job | None) -> list[Any]:
+        if job is None or not job.result.is_file():
+            return [gr.update(visible=False), ""]
+        figure = tables.summary_chart(job.result, task_of(context, job.run.name), words)
+        link = markup.link(
+            result_link(context.workspace, job, OUTPUT), words("predict.download"), download=True
+        )
+        return [
+            gr.update(visible=figure is not None, value=figure),
+            tables.preview(str(job.result), words) + f"<p>{link}</p>",
+        ]
+
+    return Result([plot, rows], tell)

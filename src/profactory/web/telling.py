@@ -1,0 +1,207 @@
+"""What the page says about one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from profactory.evaluation.metric_rows import metric_rows
+from profactory.evaluation.names import label_of
+from profactory.files import read_json
+from profactory.jobs import Job
+from profactory.web import charts, markup
+from profactory.web.context import Context
+from profactory.web.standing import Standing, metrics_of
+from profactory.web.watching import tail
+from profactory.web.words import Words
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is shown of a run: HTML and figures.
+
+    Parameters
+    ----------
+    standing
+        How it stands.
+    head, result, log
+        HTML.
+    loss, metric
+        Curves; None before there are any.
+    """
+
+    standing: Standing
+    head: str
+    loss: Figure | None = None
+    metric: Figure | None = None
+    result: str = ""
+    log: str = ""
+
+    @classmethod
+    def missing(cls, name: str, text: str) -> Told:
+        """What is said of a run that is not there."""
+        return cls(Standing(name, "damaged", "", None, {}, None), text)
+
+
+def tell(context: Context, standing: Standing) -> Told:
+    """Put together all that is shown of a run."""
+    words = context.words
+    path = context.workspace.runs / standing.name
+    events = context.logs.of(path).read()
+    monitor = str(standing.status.get("monitor") or "")
+    log = tail(path / "log.txt") or (tail(standing.job.log) if standing.job else "")
+    return Told(
+        standing,
+        _head(standing, words),
+        charts.loss_chart(events, words),
+        charts.metric_chart(events, monitor, words),
+        _result(context, standing),
+        f'<pre class="pf-command pf-log"><code>{markup.safe(log)}</code></pre>' if log else "",
+    )
+
+
+def duration(seconds: float | None, words: Words) -> str:
+    """Return a span of time as people say it."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return words("time.hours", hours=hours, minutes=minutes)
+    return (
+        words("time.minutes", minutes=minutes, seconds=rest)
+        if minutes
+        else words("time.seconds", seconds=rest)
+    )
+
+
+def job_progress(job: Job, words: Words, doing: str = "") -> str:
+    """Show how far a job is, or what it does while it does not count."""
+    noted = job.progress()
+    if not noted or not noted.get("total"):
+        return markup.bar(0, doing or words("runs.doing_starting"))
+    text = f"{noted['description']}: {noted['done']:,} / {noted['total']:,} {noted.get('unit', '')}"
+    left = duration(noted.get("seconds_left"), words)
+    return markup.bar(
+        noted["done"] / noted["total"], f"{text} · {words('runs.left', time=left)}" if left else text
+    )
+
+
+def _head(standing: Standing, words: Words) -> str:
+    name, badge = markup.safe(standing.name), markup.badge(standing.state, words)
+    title = f'<div class="pf-title"><h3>{name}</h3>{badge}</div>'
+    summary = standing.summary
+    facts = {}
+    if summary:
+        facts = {
+            words("runs.column_data"): summary.data,
+            words("runs.task"): words.maybe(f"choice.{summary.task}", summary.task),
+            words("runs.column_model"): summary.model,
+            words("runs.column_method"): summary.method,
+            words("runs.column_created"): summary.created[:16].replace("T", " "),
+        }
+    return (
+        title + _reason(standing, words) + _progress(standing, words) + (markup.facts(facts) if facts else "")
+    )
+
+
+def _reason(standing: Standing, words: Words) -> str:
+    if standing.is_running or standing.state == "finished":
+        return ""
+    error = standing.status.get("error")
+    fix = str(error.get("fix") or "") if isinstance(error, dict) else ""
+    text = standing.reason or words(f"runs.hint_{'resume' if standing.can_resume else 'none'}")
+    kind = "info" if standing.state == "stopped" else "bad"
+    detail = fix or (words("runs.hint_resume") if standing.can_resume and standing.reason else "")
+    return markup.note(text, kind=kind, detail=detail)
+
+
+def _progress(standing: Standing, words: Words) -> str:
+    status = standing.status
+    if not standing.is_running:
+        return ""
+    if standing.state == "training" and status.get("total_steps"):
+        step, total = int(status.get("step") or 0), int(status["total_steps"])
+        text = words("runs.progress", step=f"{step:,}", total=f"{total:,}", epoch=status.get("epoch") or 0,
+                     epochs=status.get("epochs") or 0)  # fmt: skip
+        left = duration(status.get("eta_seconds"), words)
+        return markup.bar(step / total, f"{text} · {words('runs.left', time=left)}" if left else text)
+    doing = words.maybe(f"runs.doing_{standing.state}", words("runs.doing_starting"))
+    return job_progress(standing.job, words, doing) if standing.job else markup.bar(0, doing)
+
+
+def _result(context: Context, standing: Standing) -> str:
+    path, words = context.workspace.runs / standing.name, context.words
+    metrics = metrics_of(path)
+    parts = [_diagnosis(context, standing)]
+    if metrics and "main_split" in metrics:
+        parts += [metric_table(metrics, words)]
+        parts += [f"<p>{_links(context, standing.name)}</p>"]
+    return "".join(parts)
+
+
+def metric_table(metrics: dict[str, Any], words: Words) -> str:
+    """Lay out ``metrics.json``: one row per metric with its interval, the baselines beside it."""
+    main = metrics["main_split"]
+    baselines = list(metrics.get("baselines") or {})
+    head = [words("result.metric"), words(f"result.{main}"), words("result.interval")]
+    head += [words.maybe(f"result.baseline_{name}", name) for name in baselines]
+    rows = [
+        [row["name"], row["cells"][0][0], row["cells"][0][1], *row["baselines"]]
+        for row in metric_rows({"baselines": {}, **metrics})
+    ]
+    verdict = (metrics.get("comparison") or {}).get("sentence", "")
+    text = f"<p>{markup.safe(verdict)}</p>" if verdict and words.language == "en" else ""
+    return text + markup.table(head, rows, caption=words("result.caption"), numbers=range(1, len(head)))
+
+
+def per_class_table(metrics: dict[str, Any], words: Words) -> str:
+    """Lay out the values of each class (or target), if there are any."""
+    found = metrics.get("per_class") or metrics.get("per_target") or {}
+    rows = found.get(metrics["main_split"], [])
+    if not rows:
+        return ""
+    names = list(rows[0])
+    head = [label_of(name) for name in names]
+    lines = [[row.get(name) for name in names] for row in rows]
+    return markup.table(head, lines, caption=words("result.per_class"), numbers=range(1, len(names)))
+
+
+def _links(context: Context, name: str) -> str:
+    words, run = context.words, context.workspace.runs / name
+    base = f"../files/{name}"
+    links = [
+        ("report/report.html", words("result.report"), False),
+        ("report/metrics.json", "metrics.json", True),
+    ]
+    links += [
+        (f"report/predictions_{split}.csv", f"predictions_{split}.csv", True)
+        for split in ("test", "validation")
+    ]
+    links += [("config.yaml", "config.yaml", True), ("log.txt", "log.txt", True)]
+    return "".join(
+        markup.link(f"{base}/{place}", text, download=download)
+        for place, text, download in links
+        if (run / place).is_file()
+    )
+
+
+def _diagnosis(context: Context, standing: Standing) -> str:
+    """Show what the diagnosis of the training found, if it was written."""
+    try:
+        found = read_json(context.workspace.runs / standing.name / "report" / "diagnosis.json")
+    except (OSError, ValueError):
+        return ""
+    findings = found.get("findings", [])
+    if not findings:
+        return markup.note(context.words("runs.healthy"), kind="good") if found.get("healthy") else ""
+    return "".join(_finding(finding, context.words) for finding in findings)
+
+
+def _finding(finding: dict[str, Any], words: Words) -> str:
+    remedies = ", ".join(map(str, finding.get("remedies", [])))
+    detail = words("runs.remedies", remedies=remedies) if remedies else ""
+    return markup.note(str(finding.get("sentence", "")), kind="warn", detail=detail)

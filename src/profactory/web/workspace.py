@@ -1,0 +1,162 @@
+"""The folders that the page may touch, and nothing else: runs, data, uploads."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from profactory.data.bundled import PREFIX, bundled_path, list_bundled
+from profactory.data.reading import TABLE_SUFFIXES, suffix_of
+from profactory.data.sources import SPLIT_WORDS
+from profactory.errors import DataError, NotARunError, ReadError
+from profactory.runs import Run
+
+MAX_LISTED = 500
+MAX_DEPTH = 3
+KEPT_SECONDS = 24 * 3600
+_RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_UNSAFE = re.compile(r"[^\w.-]+")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where the page works.
+
+    Parameters
+    ----------
+    runs
+        Folder of the runs, as typed; commands shown on the page use it as it is.
+    data
+        Folder of the user's tables, as typed.
+    """
+
+    runs: Path
+    data: Path
+
+    @property
+    def uploads(self) -> Path:
+        """Folder of uploaded tables; hidden, so that it is not taken for a run."""
+        return self.runs / ".uploads"
+
+    @property
+    def results(self) -> Path:
+        """Folder of what jobs wrote that is no run: predictions, evaluations, clean and divided data."""
+        return self.runs / ".results"
+
+    def new_result(self) -> Path:
+        """Return an unused folder for the result of one job; it is not made."""
+        return self.results / secrets.token_hex(8)
+
+    def run_path(self, name: str) -> Path:
+        """Return the path of a run of that name, whether it exists or not.
+
+        Raises
+        ------
+        NotARunError
+            The name could lead out of the folder.
+        """
+        if not _RUN_NAME.fullmatch(name):
+            raise NotARunError(
+                f"{name!r} cannot be the name of a run.",
+                expected="letters, digits, '_', '-' and '.', not beginning with a dot",
+                fix="choose another name",
+            )
+        return self.runs / name
+
+    def open_run(self, name: str) -> Run:
+        """Open the run of that name; NotARunError if there is none."""
+        return Run.open(self.run_path(name))
+
+    def data_choices(self) -> list[str]:
+        """Return what can be chosen as data: bundled sets, tables and split folders of the data folder."""
+        bundled = [PREFIX + entry.name for entry in list_bundled()]
+        return [*bundled, *(str(path) for path in self._tables())]
+
+    def _tables(self) -> list[Path]:
+        found: list[Path] = []
+        for folder, inner, names in os.walk(self.data):
+            place = Path(folder)
+            depth = len(place.relative_to(self.data).parts)
+            inner[:] = sorted(name for name in inner if not name.startswith(".")) if depth < MAX_DEPTH else []
+            tables = sorted(name for name in names if suffix_of(Path(name)) in TABLE_SUFFIXES)
+            if depth and any(Path(name.removesuffix(".gz")).stem in SPLIT_WORDS for name in tables):
+                found.append(place)
+            found += [place / name for name in tables]
+            if len(found) >= MAX_LISTED:
+                break
+        return found[:MAX_LISTED]
+
+    def check_data(self, source: str) -> str:
+        """Return what was chosen as data if the page may read it.
+
+        Raises
+        ------
+        DataError
+            Nothing was chosen, or the path is outside the folders of the page.
+        """
+        if not source:
+            raise DataError("No data were chosen.", fix="choose a data set, or upload a table")
+        if source.startswith(PREFIX):
+            bundled_path(source)
+            return source
+        if not any(is_inside(Path(source), folder) for folder in (self.data, self.uploads, self.results)):
+            raise DataError(
+                f"{source!r} is not in the data folder of this page.",
+                expected=f"bundled:NAME, an upload, or a path below {self.data}",
+                fix="upload the table, or start profactory ui with --data FOLDER",
+            )
+        if not Path(source).exists():
+            raise ReadError(
+                f"There is no {source}.", fix="choose again; the list was read when the page opened"
+            )
+        return source
+
+    def keep_upload(self, file: Path, name: str) -> Path:
+        """Move an uploaded file to a folder of its own with a random name; return where it is.
+
+        Raises
+        ------
+        ReadError
+            The file is of no kind that ProFactory reads.
+        """
+        clean = _UNSAFE.sub("_", Path(name.replace("\\", "/")).name).lstrip(".")[-80:] or "upload"
+        if suffix_of(Path(clean)) not in TABLE_SUFFIXES:
+            raise ReadError(
+                f"{clean} is not a table that ProFactory reads.",
+                expected=", ".join(TABLE_SUFFIXES) + " (each also .gz)",
+                fix="export it as CSV",
+            )
+        target = self.uploads / secrets.token_hex(8) / clean
+        target.parent.mkdir(parents=True)
+        shutil.move(file, target)
+        return target
+
+    def forget_uploads(self, now: float | None = None) -> None:
+        """Remove uploads that are a day old and that no run was trained on."""
+        if not self.uploads.is_dir():
+            return
+        used = set(self._used_uploads())
+        for folder in self.uploads.iterdir():
+            age = (now or time.time()) - folder.stat().st_mtime
+            if age > KEPT_SECONDS and folder.name not in used:
+                shutil.rmtree(folder)
+
+    def _used_uploads(self) -> Iterator[str]:
+        for config in self.runs.glob("*/config.yaml"):
+            data = str(Run(config.parent).config().get("data", ""))
+            if is_inside(Path(data), self.uploads):
+                yield Path(data).parent.name
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path, all links followed, is a folder or below it."""
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):
+        return False  # a NUL, a circle of links, a name that is too long: not a path of ours

@@ -1,0 +1,95 @@
+"""A server of its own for each module, and a real browser."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+STEP_MILLISECONDS = 60_000
+
+
+@dataclass
+class Server:
+    """A running ``profactory ui``."""
+
+    folder: Path
+    cache: Path
+    port: int = 0
+    address: str = ""
+    process: subprocess.Popen[str] | None = None
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PROFACTORY_CACHE": str(self.cache)}
+
+    def run(self, *words: str) -> str:
+        """Run a command in the server's folder, as a person in a terminal would."""
+        command = [sys.executable, "-m", "profactory", *words]
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def start(self, *more: str) -> None:
+        command = [sys.executable, "-m", "profactory", "ui", "--port", str(self.port), *more]
+        self.process = subprocess.Popen(
+            command, cwd=self.folder, env=self.environment(), stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        found = re.search(r"http://[^/]+:(\d+)/\S*", line)
+        assert found, line
+        self.address, self.port = found[0], int(found[1])
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+            self.process = None
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    made = Server(tmp_path_factory.mktemp("page"), tmp_path_factory.mktemp("page-cache"))
+    (made.folder / "data").mkdir()
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    if not Path(CHROMIUM).is_file():
+        if os.environ.get("CI"):
+            pytest.fail("CI installs chromium; see .ci/run")
+        pytest.skip("chromium is not installed")
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: Browser) -> Iterator[Page]:
+    context = chromium.new_context(locale="en-GB", accept_downloads=True)
+    context.set_default_timeout(STEP_MILLISECONDS)
+    yield context.new_page()
+    context.close()
