@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from profactory.config import PretrainConfig, TrainConfig
-from profactory.errors import NotARunError
+from profactory.errors import ConfigError, NotARunError
 from profactory.files import read_json
 from profactory.runs import Run
 
@@ -160,8 +160,16 @@ def pretrain(
     return PretrainedRun(start(str(sequences), config, out=out, overwrite=overwrite).path)
 
 
-def resume(run: str | Path) -> TrainedRun | PretrainedRun:
+def resume(run: str | Path, *, force: bool = False) -> TrainedRun | PretrainedRun:
     """Go on with a run that was stopped or killed, from its newest valid checkpoint.
+
+    Parameters
+    ----------
+    run
+        Run directory.
+    force
+        Go on with a training although its data, settings or number of threads changed; what differs is
+        said. The result is then neither the one run nor the other.
 
     Raises
     ------
@@ -174,10 +182,12 @@ def resume(run: str | Path) -> TrainedRun | PretrainedRun:
     if opened.config().get("command") == "pretrain":
         from profactory.pipeline import pretraining
 
+        if force:
+            raise ConfigError("A pretraining goes on as it began or not at all.", fix="leave out --force")
         return PretrainedRun(pretraining.go_on(opened).path)
     from profactory.pipeline.train import go_on
 
-    return TrainedRun(go_on(opened).path)
+    return TrainedRun(go_on(opened, force=force).path)
 
 
 def evaluate(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from profactory.cli import terminal
-from profactory.cli.flags import OUTPUT, Detach, Json, Overwrite, UsageError, with_settings
+from profactory.cli.flags import FLAG, OUTPUT, Detach, Json, Overwrite, UsageError, with_settings
 from profactory.cli.pretrain import show as show_pretrained
 from profactory.runs import RUNS_FOLDER, Run, new_run_path
 
@@ -70,7 +70,9 @@ def train(  # noqa: D417 - the settings describe themselves
     return 0
 
 
-def resume(run: Path, /, *, detach: Detach = False, json: Json = False) -> int:
+def resume(
+    run: Path, /, *, force: Annotated[bool, FLAG] = False, detach: Detach = False, json: Json = False
+) -> int:
     """Go on with a run that was stopped or killed, from its last checkpoint; the result is the same.
 
     Example: profactory resume runs/proteins-mini-lora
@@ -79,6 +81,8 @@ def resume(run: Path, /, *, detach: Detach = False, json: Json = False) -> int:
     ----------
     run
         The run directory.
+    force
+        Go on although the data, the settings or the number of threads changed; says what differs.
     detach
         Work in a process that goes on when this terminal is closed; see profactory runs.
     json
@@ -88,10 +92,10 @@ def resume(run: Path, /, *, detach: Detach = False, json: Json = False) -> int:
         from profactory.cli.detached import start
 
         Run.open(run)
-        return start("resume", [str(run)], run, as_json=json)
+        return start("resume", [str(run), *(["--force"] if force else [])], run, as_json=json)
     from profactory import api
 
-    finished = api.resume(run)
+    finished = api.resume(run, force=force)
     if isinstance(finished, api.PretrainedRun):
         show_pretrained(finished, json)
     else:

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ def memory() -> Iterator[Finding]:
     system = psutil.virtual_memory()
     limit = _container_memory()
     total = min(system.total, limit) if limit else system.total
-    free = min(system.available, total)
+    free = free_memory()
     detail = f"{gib(free)} free of {gib(total)}" + (
         " (limit of the container)" if total < system.total else ""
     )
@@ -32,6 +33,13 @@ def memory() -> Iterator[Finding]:
         yield Finding("memory", BROKEN, detail, fix)
     else:
         yield Finding("memory", OK, detail)
+
+
+def free_memory() -> int:
+    """Return the bytes of memory that are free, at most what a container allows."""
+    import psutil
+
+    return min(psutil.virtual_memory().available, _container_memory() or sys.maxsize)
 
 
 def processor() -> Iterator[Finding]:

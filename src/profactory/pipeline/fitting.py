@@ -54,7 +54,9 @@ class Trained:
     result: FitResult
 
 
-def fit_model(job: Job, model: ProteinModel, run: Run, *, resume: bool) -> Trained:
+def fit_model(
+    job: Job, model: ProteinModel, run: Run, *, resume: bool = False, force: bool = False
+) -> Trained:
     """Train a model on a job's training rows, choosing the best epoch on its validation rows."""
     trainable, total = parameter_counts(model)
     if PartialState().is_main_process:
@@ -78,7 +80,7 @@ def fit_model(job: Job, model: ProteinModel, run: Run, *, resume: bool) -> Train
         read = [sequence[: job.choices.max_length] for sequence in job.sequences("train")]
         model.beside.standardise(torch.from_numpy(describe(read, model.design.descriptors)))
     with _threads(job):
-        result = fit(LossModel(model), source, validate, run, fit_settings(job), resume=resume)
+        result = fit(LossModel(model), source, validate, run, fit_settings(job), resume=resume, force=force)
     return Trained(model, outputs, result)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,10 +11,12 @@ from accelerate import PartialState
 
 from profactory.config import TrainConfig
 from profactory.data.splitting import count_splits
-from profactory.errors import CheckpointError
-from profactory.files import atomic_write_json, read_json
+from profactory.files import atomic_write_json
+from profactory.models.estimate import Estimate
 from profactory.models.protein_model import ProteinModel
 from profactory.models.tuning import Tuning
+from profactory.pipeline.capacity import announce_cost, check_capacity, fit_batch
+from profactory.pipeline.continuing import same_job
 from profactory.pipeline.fitting import fit_model
 from profactory.pipeline.holding import held
 from profactory.pipeline.leakage import examine_leakage
@@ -37,14 +40,23 @@ def start(source: str, config: TrainConfig, *, out: str | Path | None = None, ov
         Run.check_free(out, overwrite=overwrite)
     state = join_processes(config.device)
     with state.main_process_first():  # the others find the validated data set in the cache
-        job = prepare_job(source, config)
+        job = fit_batch(prepare_job(source, config))
+    job = replace(job, choices=agreed(state, job.choices))  # the memory that is free is not the same to all
+    cost = check_capacity(job, Path(out or RUNS_FOLDER))
     run = _make_run(job, out, overwrite) if state.is_main_process else None
     path = agreed(state, run.path if run else None)
-    return _carry_out(job, Run(Path(path or "")), resume=False)
+    return _carry_out(job, Run(Path(path or "")), cost)
 
 
-def go_on(run: Run) -> Run:
+def go_on(run: Run, *, force: bool = False) -> Run:
     """Go on with a run from its newest valid checkpoint, or finish what comes after training.
+
+    Parameters
+    ----------
+    run
+        The interrupted run.
+    force
+        Go on although data or settings are not those that the run began with; what differs is said.
 
     Raises
     ------
@@ -59,8 +71,8 @@ def go_on(run: Run) -> Run:
         return run
     with join_processes(config.device).main_process_first():
         job = prepare_job(source, config)
-    _check_same_data(job, run)
-    return _carry_out(job, run, resume=True)
+    job = same_job(job, run, force=force)
+    return _carry_out(job, run, check_capacity(job, run.path), resume=True, force=force)
 
 
 def _make_run(job: Job, out: str | Path | None, overwrite: bool) -> Run:
@@ -71,31 +83,15 @@ def _make_run(job: Job, out: str | Path | None, overwrite: bool) -> Run:
     return Run.create(path, asked, overwrite=overwrite)
 
 
-def _check_same_data(job: Job, run: Run) -> None:
-    """Refuse to mix two data sets in one run."""
-    noted = run.path / "data.json"
-    if not noted.is_file():
-        return  # stopped before anything was done: there is nothing to mix with
-    before, now = read_json(noted), job.describe_data()
-    changed = [key for key in ("content_sha256", "splits_sha256", "task") if before.get(key) != now[key]]
-    if changed:
-        names = {"content_sha256": "the data", "splits_sha256": "the split", "task": "the labels"}
-        what = ", ".join(names[key] for key in changed).capitalize()
-        digest = str(before.get("content_sha256", ""))[:12]
-        raise CheckpointError(
-            f"{what} changed since the run {run.path.name} began.",
-            expected=f"{job.source} as it was (SHA-256 of the rows: {digest}…)",
-            fix="restore the file, or start a new run",
-        )
-
-
-def _carry_out(job: Job, run: Run, *, resume: bool) -> Run:
+def _carry_out(
+    job: Job, run: Run, cost: Estimate | None, *, resume: bool = False, force: bool = False
+) -> Run:
     torch.set_num_threads(job.choices.threads)
     with held(run):
-        _announce(job, run)
+        _announce(job, run, cost)
         leakage = examine_leakage(job, run) if PartialState().is_main_process else None
         model = build_model(job)
-        trained = fit_model(job, model, run, resume=resume)
+        trained = fit_model(job, model, run, resume=resume, force=force)
         report_run(job, trained, run, leakage)
     PartialState().wait_for_everyone()  # the report is there for whoever looks next, in any process
     return run
@@ -128,20 +124,23 @@ def build_model(job: Job) -> ProteinModel:
     )
 
 
-def _announce(job: Job, run: Run) -> None:
+def _announce(job: Job, run: Run, cost: Estimate | None) -> None:
     """Say what will be done and why, and note what it is done on."""
     if not PartialState().is_main_process:
         return
     run.set_status(
         "preparing", task=str(job.task.kind), model=job.spec.name, method=job.choices.method, data=job.source
     )
-    atomic_write_json(run.path / "data.json", {**job.describe_data(), "choices": job.choices.to_dict()})
+    about = {"choices": job.choices.to_dict(), "expected_cost": cost.to_dict() if cost else None}
+    atomic_write_json(run.path / "data.json", {**job.describe_data(), **about})
     counts = ", ".join(f"{count:,} {name}" for name, count in count_splits(job.splits).items())
     log.info("Run %s", run.path)
     log.info("Data: %s (%s)", counts, job.division.note)
     log.info("Task: %s (%s)", job.task.kind, job.prepared.task_reason)
     log.info("Model: %s. Chosen for this data and machine:", job.spec.name)
     job.choices.announce()
+    if cost is not None:
+        announce_cost(cost)
     if job.truncated:
         log.warning(
             "%s sequences are longer than %s residues; only their beginning is read.",

@@ -89,8 +89,13 @@ class Keeper:
         best = state.best.step if state.best else None
         prune_checkpoints(self.run.ckpt_dir, keep=self.settings.keep_checkpoints, best=best)
 
-    def restore_newest(self) -> TrainState | None:
+    def restore_newest(self, *, force: bool = False) -> TrainState | None:
         """Put back the newest intact checkpoint; None if there is none.
+
+        Parameters
+        ----------
+        force
+            Use one that was written with other data or settings, too, and say what differs.
 
         Raises
         ------
@@ -105,7 +110,7 @@ class Keeper:
             )
             return None
         checkpoint = load_checkpoint(path)
-        self._refuse_another(checkpoint)
+        self._refuse_another(checkpoint, force)
         state = TrainState.from_dict(checkpoint.state["train"])
         load_trained(self.module, checkpoint.tensors["model"])
         load_optimizer_tensors(self.module, self.optimizer, checkpoint.tensors["optimizer"])
@@ -127,14 +132,17 @@ class Keeper:
                 return
             load_trained(self.module, checkpoint.tensors["model"])
 
-    def _refuse_another(self, checkpoint: Checkpoint) -> None:
+    def _refuse_another(self, checkpoint: Checkpoint, force: bool) -> None:
         """Refuse to go on with other data or settings: the result would be neither the one nor the other."""
         before, now = checkpoint.state["contract"], self._contract
         changed = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
-        if changed:
-            problems = [
-                Problem(f"was {before.get(name)!r}, is {now.get(name)!r}", column=name) for name in changed
-            ]
+        problems = [
+            Problem(f"was {before.get(name)!r}, is {now.get(name)!r}", column=name) for name in changed
+        ]
+        if force:
+            for problem in problems:
+                log.warning("Going on although %s", problem)
+        elif changed:
             raise CheckpointError(
                 f"{checkpoint.path} belongs to another training: {', '.join(changed)} changed.",
                 expected="the data and settings with which the run was started",

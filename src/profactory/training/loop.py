@@ -15,7 +15,7 @@ from profactory.errors import ConfigError, NonFiniteError, RunExistsError, Stopp
 from profactory.progress import Progress
 from profactory.runs import Run
 from profactory.training.batch_source import BatchSource, FollowsSteps
-from profactory.training.checkpoint import list_checkpoints
+from profactory.training.checkpoint import checkpoint_path, list_checkpoints
 from profactory.training.distributed import agreed, make_accelerator, take_off_wrappers
 from profactory.training.history import rewind_events
 from profactory.training.keeper import Keeper
@@ -42,6 +42,7 @@ def fit(
     settings: FitSettings,
     *,
     resume: bool = False,
+    force: bool = False,
 ) -> FitResult:
     """Train a model; it ends with its best weights, in evaluation mode.
 
@@ -63,6 +64,8 @@ def fit(
     resume
         Go on from the newest intact checkpoint of the run (from the beginning if there is none). The result
         is the same, to the last bit on a CPU, as without the interruption.
+    force
+        Go on although data or settings are not those of the interrupted run, and say what differs.
 
     Raises
     ------
@@ -77,7 +80,7 @@ def fit(
         A checkpoint cannot be written (full disk).
     """
     with StopSignals() as signals:
-        return _Fit(model, source, validate, run, settings, signals).train(resume=resume)
+        return _Fit(model, source, validate, run, settings, signals).train(resume=resume, force=force)
 
 
 class _Fit:
@@ -113,12 +116,12 @@ class _Fit:
         self.report = Reporter(run, settings, self.total_steps, active=self.accelerator.is_main_process)
         self.state = TrainState()
 
-    def train(self, *, resume: bool) -> FitResult:
+    def train(self, *, resume: bool, force: bool) -> FitResult:
         """Train to the end, or to a signal."""
         started = time.monotonic()
         if not resume:
             self._refuse_used_run()
-        resumed_from = self._resume() if resume else None
+        resumed_from = self._resume(force) if resume else None
         # Wrapped only now, with the weights in place: DDP copies the main process's to the others.
         model, optimizer = self.accelerator.prepare(self.module, self.optimizer)
         self.stepper = Stepper(
@@ -150,14 +153,15 @@ class _Fit:
                 fix="`profactory resume` to go on, or --overwrite to begin anew",
             )
 
-    def _resume(self) -> int | None:
+    def _resume(self, force: bool) -> int | None:
         """Put the newest checkpoint's state in place; return its step."""
-        state = self.keeper.restore_newest()
+        state = self.keeper.restore_newest(force=force)
         self.state = state or self.state
         if self.accelerator.is_main_process:
             self._rewind()
         self.report.emit("resumed", from_step=self.state.step)
-        log.info("Going on after optimizer step %d of %d.", self.state.step, self.total_steps)
+        where = checkpoint_path(self.run.ckpt_dir, state.step) if state else "the beginning"
+        log.info("Going on from %s, after optimizer step %d of %d.", where, self.state.step, self.total_steps)
         return state.step if state else None
 
     def _steps(self) -> None:
