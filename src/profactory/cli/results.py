@@ -15,17 +15,21 @@ def metric_table(metrics: Mapping[str, Any]) -> str:
     Parameters
     ----------
     metrics
-        ``{"test": {"mcc": {"value", "low", "high"}}, "baselines": {"majority": {...}}}``.
+        ``{"test": {"mcc": {"value", "low", "high"}}, "baselines": {"majority": {...}}}``, and with folds or
+        seeds ``"members": {"metrics": {"mcc": {"mean", "deviation", "low", "high"}}}``.
     """
     split = next((name for name in ("test", "validation", *metrics) if _is_measured(metrics.get(name))), None)
     if split is None:
         return "Nothing was measured."
     baselines = metrics.get("baselines") or {}
+    members = (metrics.get("members") or {}).get("metrics") or {}
     rows = []
     for name, entry in metrics[split].items():
         if not _is_number(entry):
             continue
         row: dict[str, object] = {split: name, "value": entry["value"], "95 % interval": _interval(entry)}
+        if members:
+            row |= _single_models(members.get(name))
         for baseline, values in baselines.items():
             row[baseline] = _value(values.get(name)) if isinstance(values, Mapping) else None
         rows.append(row)
@@ -49,6 +53,16 @@ def _text(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _single_models(summary: Mapping[str, Any] | None) -> dict[str, object]:
+    """Say what the members of an ensemble measured one by one."""
+    if not summary:
+        return {"single models": "", "their mean": ""}
+    return {
+        "single models": f"{summary['mean']:.3f} ± {summary['deviation']:.3f}",
+        "their mean": _interval(summary),
+    }
 
 
 def _is_measured(entry: Any) -> bool:

@@ -10,6 +10,7 @@ from profactory.config.settings import Settings
 from profactory.tasks import TaskKind
 
 SplitMethod = Literal["auto", "given", "random", "stratified", "homology"]
+FoldMethod = Literal["random", "stratified", "homology"]
 
 
 class DataSettings(Settings):
@@ -33,6 +34,10 @@ class DataSettings(Settings):
     """Shares of train, validation and test."""
     split_identity: float = Field(0.3, gt=0, le=1)
     """Sequence identity above which a homology split keeps two sequences on one side."""
+    folds: int | None = Field(None, ge=2, le=100)
+    """Train K models, each with another part of the rows held out: one command, one run, one ensemble."""
+    fold_split: FoldMethod = "stratified"
+    """How the rows are divided into folds."""
     bad_rows: Literal["error", "drop"] = "error"
     """What to do when rows cannot be used: stop and name them, or drop and list them."""
     limit: int | None = Field(None, gt=0)
@@ -49,4 +54,8 @@ class DataSettings(Settings):
             found.append(f"split_ratios must be three shares that add up to 1, not {self.split_ratios}")
         if self.split_ratios[0] <= 0 or self.split_ratios[1] <= 0:
             found.append("split_ratios must leave rows for train and validation")
+        if self.folds and self.split not in ("auto", "given"):
+            found.append(f"folds divide the rows themselves; instead of split {self.split} take fold_split")
+        if not self.folds and "fold_split" in self.model_fields_set:
+            found.append("fold_split has no meaning without folds")
         return found

@@ -62,6 +62,8 @@ class LoopSettings(Settings):
 class TrainingSettings(LoopSettings):
     """How the model is trained."""
 
+    seeds: int = Field(1, ge=1, le=100)
+    """Train N models (in each fold), with seed, seed + 1, …: one command, one run, one ensemble."""
     monitor: str | None = None
     """Validation metric that chooses the best epoch: loss or any metric of the task."""
     coverage: float = Field(0.9, gt=0, lt=1)

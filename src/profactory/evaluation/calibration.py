@@ -26,7 +26,9 @@ MOST_NUMBERS = 5_000_000  # probabilities that the temperature is fitted on
 TEMPERATURES = (0.05, 20.0)
 
 
-def fit_calibration(task: Task, targets: Values, outputs: Values, *, coverage: float) -> Calibration:
+def fit_calibration(
+    task: Task, targets: Values, outputs: Values, *, coverage: float, temperature: float | None = None
+) -> Calibration:
     """Fit temperature, sets and intervals.
 
     Parameters
@@ -37,6 +39,8 @@ def fit_calibration(task: Task, targets: Values, outputs: Values, *, coverage: f
         Labels and outputs of rows that were not trained on.
     coverage
         Share of new rows whose truth shall lie in the set or interval.
+    temperature
+        Fitted too if not given.
 
     Returns
     -------
@@ -50,7 +54,7 @@ def fit_calibration(task: Task, targets: Values, outputs: Values, *, coverage: f
         radius = [_radius(rows.truth[:, i] - rows.scores[:, i], coverage) for i in range(task.n_outputs)]
         known = all(map(math.isfinite, radius))
         return Calibration(coverage=coverage, radius=tuple(radius)) if known else Calibration()
-    calibration = Calibration(temperature=_temperature(task, rows))
+    calibration = Calibration(temperature=_temperature(task, rows) if temperature is None else temperature)
     scores = calibration.apply(task, Values(rows.scores.astype(np.float32))).values
     find = _risk_threshold if task.kind is TaskKind.MULTI_LABEL else _set_threshold
     threshold = find(rows.truth, scores, coverage)

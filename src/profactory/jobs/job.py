@@ -107,8 +107,9 @@ class Job:
         with contextlib.suppress(RunError):
             status = Run.open(self.run).status() if self.verb in RUN_VERBS else {}
             if status.get("state") == "training" and status.get("total_steps"):
-                counts = {"done": status.get("step", 0), "total": status["total_steps"], "unit": "steps"}
-                return {"description": "training", **counts, "seconds_left": status.get("eta_seconds")}
+                counts = {"done": status.get("step", 0), "total": status["total_steps"]}
+                unit, left = status.get("unit", "steps"), status.get("eta_seconds")
+                return {"description": "training", **counts, "unit": unit, "seconds_left": left}
         return None
 
     def to_dict(self) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def _frozen_weights(folder: Path) -> str | None:
     """Name a backbone that training did not change and nothing was put into, as it is read."""
     section = read_section(folder)
     design, backbone = section["design"], section["backbone"]
-    if not METHODS[design["method"]].frozen:
+    if design["method"] not in METHODS or not METHODS[design["method"]].frozen:
         return None
     return f"{backbone['weights_sha256']} {backbone['dtype']} {design['layer']}"
 

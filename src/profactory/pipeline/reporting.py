@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -35,13 +36,8 @@ def report_run(job: Job, trained: Trained, run: Run, leakage: Leakage | None) ->
     if not PartialState().is_main_process:
         return
     run.set_status("evaluating")
-    truth = job.targets("validation")
-    calibration = fit_calibration(job.task, truth, outputs["validation"], coverage=job.config.coverage)
-    calibrated = {name: calibration.apply(job.task, values) for name, values in outputs.items()}
-    task = settle_threshold(job.task, truth, calibrated["validation"])
-    trained.model.task, trained.model.calibration = task, calibration
-    trained.model.save(run.model_dir, provenance=_provenance(job))
-    baselines = _fit_baselines(job, task)
+    task, calibrated = keep_model(job, trained, outputs, run)
+    baselines = baselines_of(job, task)
     splits = {
         name: replace(_evaluated(job, name, calibrated[name], baselines), raw=outputs[name]) for name in names
     }
@@ -60,10 +56,10 @@ def report_run(job: Job, trained: Trained, run: Run, leakage: Leakage | None) ->
             leakage=leakage.to_dict() if leakage else None,
         ),
         run_info=_run_info(job, trained, run),
-        data_info=_data_info(job),
-        warnings=_warnings(job, names),
+        data_info=data_info(job),
+        warnings=warnings_of(job, names),
         relatives=relatives(job, leakage) if leakage else None,
-        calibration=calibration,
+        calibration=trained.model.calibration,
         seed=job.config.seed,
     )
     main = report.metrics[report.metrics["main_split"]]
@@ -79,6 +75,19 @@ def report_run(job: Job, trained: Trained, run: Run, leakage: Leakage | None) ->
         log.log(
             logging.WARNING if report.diagnosis.findings else logging.INFO, "%s", report.diagnosis.paragraph
         )
+
+
+def keep_model(
+    job: Job, trained: Trained, outputs: Mapping[str, Values], run: Run
+) -> tuple[Task, dict[str, Values]]:
+    """Settle what validation rows decide, and save the model; return its task and calibrated outputs."""
+    truth = job.targets("validation")
+    calibration = fit_calibration(job.task, truth, outputs["validation"], coverage=job.config.coverage)
+    calibrated = {name: calibration.apply(job.task, values) for name, values in outputs.items()}
+    task = settle_threshold(job.task, truth, calibrated["validation"])
+    trained.model.task, trained.model.calibration = task, calibration
+    trained.model.save(run.model_dir, provenance=provenance(job))
+    return task, calibrated
 
 
 def settle_threshold(task: Task, targets: Values, outputs: Values) -> Task:
@@ -100,7 +109,8 @@ def settle_threshold(task: Task, targets: Values, outputs: Values) -> Task:
     return task.with_threshold(best)
 
 
-def _fit_baselines(job: Job, task: Task) -> Baselines:
+def baselines_of(job: Job, task: Task) -> Baselines:
+    """Fit the baselines on the training rows."""
     return fit_baselines(
         task,
         job.sequences("train"),
@@ -126,7 +136,7 @@ def _evaluated(job: Job, split: str, outputs: Values, baselines: Baselines) -> E
     )
 
 
-def _provenance(job: Job) -> dict[str, Any]:
+def provenance(job: Job) -> dict[str, Any]:
     """Return what is written into the model about where it comes from."""
     return {
         "profactory": __version__,
@@ -153,7 +163,8 @@ def _run_info(job: Job, trained: Trained, run: Run) -> dict[str, Any]:
     }
 
 
-def _data_info(job: Job) -> dict[str, Any]:
+def data_info(job: Job) -> dict[str, Any]:
+    """Return the lines of the report's section "Data"."""
     data = job.describe_data()
     return {
         "source": job.source,
@@ -165,7 +176,7 @@ def _data_info(job: Job) -> dict[str, Any]:
     }
 
 
-def _warnings(job: Job, measured: list[str]) -> list[str]:
+def warnings_of(job: Job, measured: list[str]) -> list[str]:
     """Return what a reader must know before believing the numbers."""
     found = []
     if "test" not in measured:

@@ -8,6 +8,7 @@
       ckpt/checkpoint-<step>/                      training state
       model/                                       the finished model
       report/                                      metrics, predictions, plots
+      members/NAME/                                with folds or seeds: one run per model
 
 Whoever writes into a run holds its lock (process id and start time), so that two processes never share one.
 Every file but ``events.jsonl`` and ``log.txt`` is replaced as a whole; those two only grow, a line at a time.
@@ -61,7 +62,7 @@ RUN_ENTRIES = frozenset(
         "ckpt",
         "model",
     }
-    | {"report", "lock.json", ".lock", "job.json", "rejected_rows.csv", "splits.csv", "folds", "trials"}
+    | {"report", "lock.json", ".lock", "job.json", "rejected_rows.csv", "splits.csv", "members", "trials"}
 )
 
 
