@@ -17,6 +17,7 @@ from profactory.runs import Run
 
 if TYPE_CHECKING:
     from profactory.data.checking import DataReport
+    from profactory.inference.export.report import ExportReport
     from profactory.inference.file_report import FileReport
     from profactory.inference.predictor import Predictor
 
@@ -25,6 +26,7 @@ __all__ = [
     "TrainedRun",
     "check",
     "evaluate",
+    "export",
     "load",
     "predict",
     "pretrain",
@@ -268,7 +270,7 @@ def predict(
     from profactory.inference.tables import open_request, predict_file
 
     if not isinstance(source, str | Path):
-        return load(run, **machine).predict(list(source))
+        return load(run, rows=len(source), **machine).predict(list(source))
     if out is None:
         raise NotARunError(
             "Predictions of a file need a place to go.",
@@ -278,7 +280,8 @@ def predict(
     request = open_request(  # what can be refused is refused before the model is loaded
         source, out, sequence_column=sequence_column, overwrite=overwrite, residue_table=residue_table
     )
-    return predict_file(load(run, **machine), request, on_progress=on_progress)
+    predictor = load(run, rows=request.rows, **machine)
+    return predict_file(predictor, request, on_progress=on_progress)
 
 
 def load(run: str | Path, **machine: Any) -> Predictor:
@@ -289,12 +292,59 @@ def load(run: str | Path, **machine: Any) -> Predictor:
     run
         Run directory or its ``model`` folder.
     **machine
-        ``device``, ``precision``, ``tokens_per_batch`` and ``long`` of
-        :class:`profactory.inference.predictor.Predictor`.
+        ``engine`` (torch, openvino, onnx, auto), ``device``, ``precision``, ``tokens_per_batch`` and
+        ``long``; see :func:`profactory.inference.opening.open_predictor`.
     """
     from profactory.inference.opening import open_predictor
 
     return open_predictor(model_path(run), **machine)
+
+
+def export(
+    run: str | Path,
+    out: str | Path,
+    *,
+    format: str,
+    quantize: str | None = None,
+    force: bool = False,
+    overwrite: bool = False,
+) -> ExportReport:
+    """Write a trained model in another form, compared with the original.
+
+    Parameters
+    ----------
+    run
+        Run directory or its ``model`` folder.
+    out
+        Folder to write; for ``zip`` the file.
+    format
+        ``onnx``, ``openvino``, ``merged`` (a model folder with the adapter in the weights) or ``zip`` (the
+        model in one file, which :func:`load` and :func:`predict` take).
+    quantize
+        ``int8``: weights as 8-bit integers, for ``onnx``.
+    force
+        Accept whatever int8 costs on the validation rows.
+    overwrite
+        Replace what is at `out`.
+
+    Raises
+    ------
+    ExportError
+        What was exported does not answer as the model does, or int8 costs too much.
+    MissingExtraError
+        A package for the format is not installed.
+    """
+    folder, target = model_path(run), Path(out)
+    if format == "zip":
+        from profactory.inference.export.report import ExportReport
+        from profactory.sharing.bundle import write_bundle
+
+        backbone = read_json(folder / "config.json")["profactory"].get("backbone", {"stored": True})
+        source = "" if backbone["stored"] else f"{backbone['source']} at {backbone['revision']}"
+        return ExportReport(write_bundle(folder, target, overwrite=overwrite), format, backbone=source)
+    from profactory.pipeline.export import export_model
+
+    return export_model(folder, target, format=format, quantize=quantize, force=force, overwrite=overwrite)
 
 
 def check(data: str | Path, **options: Any) -> DataReport:
@@ -305,7 +355,7 @@ def check(data: str | Path, **options: Any) -> DataReport:
 
 
 def model_path(run: str | Path) -> Path:
-    """Return the model folder of a run, or the path itself if it is one.
+    """Return the model folder of a run, of a model in one file, or the path itself if it is one.
 
     Raises
     ------
@@ -315,6 +365,10 @@ def model_path(run: str | Path) -> Path:
     path = Path(run)
     if (path / "config.json").is_file():
         return path
+    if path.is_file():
+        from profactory.sharing.bundle import open_bundle
+
+        return open_bundle(path)
     opened = Run.open(path)
     if not (opened.model_dir / "config.json").is_file():
         raise NotARunError(

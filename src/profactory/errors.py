@@ -11,7 +11,8 @@
     │   └── SplitError          the data cannot be divided as asked
     ├── ModelError              pre-trained and saved models
     │   ├── UnknownModelError   no such model; nearest names offered
-    │   └── ModelLoadError      a model is damaged, incomplete, unsafe or from a newer version
+    │   ├── ModelLoadError      a model is damaged, incomplete, unsafe or from a newer version
+    │   └── ExportError         an exported model does not answer as the original
     ├── RunError                run directories
     │   ├── NotARunError
     │   ├── RunExistsError
@@ -155,6 +156,10 @@ class UnknownModelError(ModelError):
 
 class ModelLoadError(ModelError):
     """A model is damaged, incomplete, unsafe or written by a newer version."""
+
+
+class ExportError(ModelError):
+    """An exported model does not answer as the original."""
 
 
 class RunError(ProFactoryError):

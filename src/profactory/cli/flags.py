@@ -45,6 +45,7 @@ Detach = Annotated[bool, Parameter(negative=(), show_default=False, group=OUTPUT
 
 _MACHINE = Parameter(group=_group(TrainConfig, "Machine"))
 Device = Annotated[str, _MACHINE]
+Engine = Annotated[str, _MACHINE]
 Precision = Annotated[str, _MACHINE]
 TokensPerBatch = Annotated[int | None, _MACHINE]
 

@@ -40,6 +40,7 @@ COMMANDS = (
     ("resume", "train:resume", "Go on with a run that was stopped or killed.", MODEL),
     ("evaluate", "evaluate:evaluate", "Measure a trained model on labelled data.", MODEL),
     ("predict", "predict:predict", "Predict for a file of sequences, or for one.", MODEL),
+    ("export", "export:export", "Write a model as ONNX, OpenVINO, merged weights or one file.", MODEL),
     ("runs", "runs:runs", "The runs: list, show, logs, stop, compare, delete.", RUNS),
     ("ui", "ui:ui", "Open the web page: train, watch, evaluate and predict without typing.", RUNS),
     ("models", "models:models", "The catalogue of protein language models: list, show.", RUNS),

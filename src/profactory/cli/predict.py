@@ -13,7 +13,16 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from profactory.cli import terminal
-from profactory.cli.flags import OUTPUT, Device, Json, Overwrite, Precision, TokensPerBatch, UsageError
+from profactory.cli.flags import (
+    OUTPUT,
+    Device,
+    Engine,
+    Json,
+    Overwrite,
+    Precision,
+    TokensPerBatch,
+    UsageError,
+)
 from profactory.errors import Problem
 
 
@@ -29,6 +38,7 @@ def predict(
     residue_table: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
     overwrite: Overwrite = False,
     json: Json = False,
+    engine: Engine = "auto",
     device: Device = "auto",
     precision: Precision = "fp32",
     tokens_per_batch: TokensPerBatch = None,
@@ -64,10 +74,14 @@ def predict(
         Replace the file at --out.
     json
         Print the result as JSON.
+    engine
+        What computes: torch, openvino, onnx, or auto: torch for less than
+        2,000 rows or on a GPU, else the fastest here, measured once.
     device
         auto (a GPU if there is one), cpu, cuda or mps.
     precision
-        fp32, bf16, or fp16 on a GPU.
+        fp32, bf16, int8 (onnx), or fp16 on a GPU; auto takes all that the
+        processor computes natively into account.
     tokens_per_batch
         Tokens per batch, padding included; chosen for the machine if not given.
     """
@@ -83,6 +97,7 @@ def predict(
             sequence_column=sequence_column,
             residue_table=residue_table,
             long=long,
+            engine=engine,
             tokens_per_batch=tokens_per_batch,
             device=device,
             precision=precision,

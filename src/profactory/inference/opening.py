@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from profactory.errors import ConfigError
+from profactory.inference.engines.choosing import make_engine
 from profactory.inference.ensemble import Ensemble
 from profactory.inference.predictor import Predictor
 from profactory.models.ensembles import ensemble_fingerprint, is_ensemble, load_ensemble
@@ -12,13 +14,27 @@ from profactory.models.protein_model import ProteinModel
 from profactory.models.saving import saved_fingerprint
 
 
-def open_predictor(directory: Path, **options: Any) -> Predictor:
+def open_predictor(
+    directory: Path,
+    *,
+    engine: str = "torch",
+    device: str = "auto",
+    precision: str = "fp32",
+    rows: int = 0,
+    **options: Any,
+) -> Predictor:
     """Load what a run's ``model`` folder holds.
 
     Parameters
     ----------
     directory
         The folder.
+    engine
+        See :func:`profactory.inference.engines.choosing.make_engine`; ensembles are computed by torch.
+    device, precision
+        As for :class:`Predictor`.
+    rows
+        Sequences to predict, if that is known.
     **options
         As for :class:`Predictor`.
 
@@ -28,7 +44,11 @@ def open_predictor(directory: Path, **options: Any) -> Predictor:
         As :func:`profactory.models.saving.load_model`.
     """
     if is_ensemble(directory):
-        return Ensemble(*load_ensemble(directory), fingerprint=ensemble_fingerprint(directory), **options)
-    return Predictor(
-        ProteinModel.load(directory).merge(), fingerprint=saved_fingerprint(directory), **options
-    )
+        if engine not in ("torch", "auto"):
+            raise ConfigError(f"The engine {engine} computes single models.", fix="leave --engine out")
+        members = load_ensemble(directory)
+        fingerprint = ensemble_fingerprint(directory)
+        return Ensemble(*members, device=device, precision=precision, fingerprint=fingerprint, **options)
+    model, fingerprint = ProteinModel.load(directory).merge(), saved_fingerprint(directory)
+    made = make_engine(model, engine, device=device, precision=precision, fingerprint=fingerprint, rows=rows)
+    return Predictor(model, engine=made, fingerprint=fingerprint, **options)

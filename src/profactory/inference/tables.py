@@ -11,6 +11,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,11 @@ class FileRequest:
     out: Path
     residue_table: Path | None = None
     identifier: str | None = None
+
+    @cached_property
+    def rows(self) -> int:
+        """Rows of the input, those that cannot be read included."""
+        return count_rows(self.table.chunks())
 
 
 def open_request(
@@ -145,7 +151,7 @@ def predict_file(
     names = free_names(request.table.columns, [*predictor.column_names(probabilities=probabilities), "error"])
     asked = {"probabilities": probabilities, "block_rows": block_rows, "names": names}
     partial = Partial(request.out, {**_identity(predictor, request), **asked})
-    total = count_rows(request.table.chunks())
+    total = request.rows
     with _kept(partial), Progress("predicting", total, unit="rows") as progress:
         finished = len(partial)
         if finished:

@@ -28,7 +28,7 @@ from profactory.models.architecture import (
 from profactory.models.families import Family, recognise
 from profactory.models.fetching import fetch
 from profactory.models.loading import check_runnable, load_network
-from profactory.models.tokenizing import Encoder, build_encoder, check_sequences
+from profactory.models.tokenizing import Encoder, ResidueTable, build_encoder, check_sequences
 from profactory.models.vocabulary import open_tokenizer, read_files
 from profactory.models.zoo import ModelSpec, read_config
 
@@ -256,6 +256,15 @@ class Backbone(nn.Module):
         check_sequences(sequences)
         return [self._encoder.encode(sequence[:kept]) for sequence in sequences]
 
+    def token_table(self) -> dict[str, Any] | None:
+        """Return how sequences become ids, ready for JSON: ids of letters, of what is around, of padding.
+
+        None where a token may stand for several residues, which takes the tokenizer itself.
+        """
+        if not isinstance(self._encoder, ResidueTable):
+            return None
+        return {**self._encoder.to_dict(), "pad": self._pad}
+
     def check_max_length(self, max_length: int) -> None:
         """Refuse a length that the architecture has no positions for."""
         if max_length < 1 or (self.position_limit is not None and max_length > self.position_limit):
@@ -350,6 +359,21 @@ class Backbone(nn.Module):
         positions = (
             torch.arange(int(lengths.max()), device=hidden.device).expand(len(hidden), -1).contiguous()
         )
-        tokens = torch.searchsorted(ends, positions, right=True)  # (batch, length): token of each residue
+        tokens = _token_of(ends, positions)  # (batch, length)
         tokens = tokens.clamp(max=hidden.shape[1] - 1)[:, :, None].expand(-1, -1, hidden.shape[2])
         return hidden.gather(1, tokens)
+
+
+def _token_of(ends: Tensor, positions: Tensor) -> Tensor:
+    """Return the token that each residue is in.
+
+    Parameters
+    ----------
+    ends
+        ``(batch, tokens)``: residues up to and including each token, ascending.
+    positions
+        ``(batch, length)``: 0, 1, 2, …
+    """
+    if torch.compiler.is_exporting():  # ONNX has no search; counting gives the same
+        return (ends[:, None, :] <= positions[:, :, None]).sum(-1)
+    return torch.searchsorted(ends, positions, right=True)

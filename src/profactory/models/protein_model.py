@@ -279,11 +279,17 @@ class ProteinModel(nn.Module):
             self.design = replace(self.design, method=self.backbone.method, tuning=Tuning())
         return self
 
-    def save(self, directory: str | Path, *, provenance: Mapping[str, Any] | None = None) -> Path:
+    def save(
+        self,
+        directory: str | Path,
+        *,
+        provenance: Mapping[str, Any] | None = None,
+        self_contained: bool = False,
+    ) -> Path:
         """Write the model; see :func:`profactory.models.saving.save_model`."""
         from profactory.models.saving import save_model
 
-        return save_model(self, Path(directory), provenance or {})
+        return save_model(self, Path(directory), provenance or {}, self_contained=self_contained)
 
     @classmethod
     def load(

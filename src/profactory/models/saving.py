@@ -45,7 +45,9 @@ _DTYPES = {
 }
 
 
-def save_model(model: ProteinModel, directory: Path, provenance: Mapping[str, Any]) -> Path:
+def save_model(
+    model: ProteinModel, directory: Path, provenance: Mapping[str, Any], *, self_contained: bool = False
+) -> Path:
     """Write a model's folder atomically, replacing one that is there.
 
     Parameters
@@ -56,8 +58,10 @@ def save_model(model: ProteinModel, directory: Path, provenance: Mapping[str, An
         The folder.
     provenance
         Whatever tells where the model comes from (data, metrics, version); JSON values.
+    self_contained
+        Store the backbone's weights even where the Hub has them.
     """
-    stored = _must_store(model)
+    stored = self_contained or _must_store(model)
     with atomic_dir(directory) as folder:
         for name, content in model.backbone.tokenizer_files.items():
             (folder / name).write_bytes(content)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,11 @@ class ResidueTable:
     def after(self) -> int:
         """Special tokens behind the last residue."""
         return len(self.suffix)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the table, ready for JSON: ``letters``, ``before`` and ``after``."""
+        letters = {letter: int(self.ids[ord(letter)]) for letter in LETTERS if self.ids[ord(letter)] >= 0}
+        return {"letters": letters, "before": self.prefix.tolist(), "after": self.suffix.tolist()}
 
     def encode(self, sequence: str) -> Ids:
         """Return the ids of a sequence, special tokens included."""

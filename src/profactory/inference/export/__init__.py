@@ -1,0 +1,1 @@
+"""A trained model in forms that other runtimes read, each compared with the original before it is kept."""
