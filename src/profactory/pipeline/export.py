@@ -26,6 +26,7 @@ from profactory.inference.export.quantizing import quantize_int8
 from profactory.inference.export.report import ExportReport
 from profactory.inference.predictor import Predictor
 from profactory.models.ensembles import is_ensemble
+from profactory.models.extra_inputs import Sample
 from profactory.models.protein_model import ProteinModel
 from profactory.tasks import Values
 from profactory.training.sources import truncated
@@ -52,6 +53,12 @@ def export_model(
     provenance = read_json(folder / "config.json")["profactory"]["provenance"]
     if format == "merged":
         return _merged(model, folder, out, provenance)
+    if model.extra_inputs:
+        raise ConfigError(
+            "The model reads more than the sequence, which an exported graph does not.",
+            expected="a model of sequences alone",
+            fix="--format merged or zip",
+        )
     about = describe(model, provenance)
     answer = Answer(model).eval()
     with atomic_dir(out) as made:
@@ -175,16 +182,16 @@ def _measure(
 class _AnswerPredictor(Predictor):
     """Runs a graph that ends in calibrated probabilities, not in logits."""
 
-    def _run(self, tokens: list[NDArray[np.int64]]) -> list[NDArray[np.float32]]:
-        batch = self.model.backbone.collate(tokens)
+    def _run(self, samples: list[Sample]) -> list[NDArray[np.float32]]:
+        batch = self.model.collate(samples)
         outputs = self.engine.run(batch)
         if not self.task.per_residue:
             return list(outputs)
         return [output[:length] for output, length in zip(outputs, batch.lengths.tolist(), strict=True)]
 
-    def predict_outputs(self, sequences: Any, progress: Any = None) -> Values:
+    def predict_outputs(self, sequences: Any, progress: Any = None, strings: Any = None) -> Values:
         """Predict without calibrating a second time."""
-        return Values.concat(self._run_all(sequences, progress), per_residue=self.task.per_residue)
+        return Values.concat(self._run_all(sequences, {}, progress), per_residue=self.task.per_residue)
 
 
 def _validation_rows(model: ProteinModel, run: Path) -> tuple[list[str], Values]:

@@ -88,7 +88,7 @@ def test_an_engine_with_other_answers_is_not_used(
     monkeypatch.setattr(choosing, "_measure", lambda _, engine: {"torch": 2.0}.get(engine.name, 1.0))
     monkeypatch.setattr(choosing, "_machine", lambda: "another")
     run = choosing.TorchEngine.run
-    monkeypatch.setattr(TorchEngine, "run", lambda self, batch: run(self, batch) + [0.0, 0.01])
+    monkeypatch.setattr(TorchEngine, "run", lambda self, batch: run(self, batch) + np.array([0.0, 0.01]))
     with pytest.raises(ConfigError, match="answers otherwise than torch"):
         api.load(model, engine="onnx", device="cpu")
     assert api.load(model, engine="auto", device="cpu", rows=5000).engine.name == "torch"

@@ -71,11 +71,13 @@ def make_engine(
     if name not in ENGINES:
         raise ConfigError(f"No engine is called {name!r}.", expected=", ".join(ENGINES))
     on_processor = choose_device(device).type == "cpu"
-    if name == "torch" or (name == "auto" and (not on_processor or rows < WORTH_MEASURING)):
+    only_torch = not on_processor or bool(model.extra_inputs)
+    if name == "torch" or (name == "auto" and (only_torch or rows < WORTH_MEASURING)):
         return TorchEngine(model, device, "fp32" if precision == "auto" else precision)
-    if not on_processor:
+    if only_torch:
         raise ConfigError(
-            f"The engine {name} computes on the processor.", fix="--device cpu, or --engine torch"
+            f"The engine {name} computes models of sequences alone, on the processor.",
+            fix="--device cpu, or --engine torch",
         )
     model = model.to("cpu").eval()
     if name == "auto":
