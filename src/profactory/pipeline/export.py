@@ -59,6 +59,7 @@ def export_model(
             expected="a model of sequences alone",
             fix="--format merged or zip",
         )
+    rows = _validation_rows(model, folder.parent) if quantize else None
     about = describe(model, provenance)
     answer = Answer(model).eval()
     with atomic_dir(out) as made:
@@ -67,7 +68,7 @@ def export_model(
         difference = largest_difference(model, _run_torch(answer), OnnxEngine(plain).run)
         check_parity(difference, "The ONNX graph")
         about = {**about, "largest_difference": difference}
-        quantized = _quantize(model, plain, about, folder.parent, force) if quantize else {}
+        quantized = {} if rows is None else _quantize(model, plain, about, rows, force)
         about |= {"int8": quantized} if quantized else {}
         if format == "openvino":
             difference = _to_openvino(model, answer, plain, about)
@@ -143,16 +144,16 @@ def _write_example(model: ProteinModel, made: Path) -> None:
 
 
 def _quantize(
-    model: ProteinModel, plain: Path, about: dict[str, Any], run: Path, force: bool
+    model: ProteinModel, plain: Path, about: dict[str, Any], rows: tuple[list[str], Values], force: bool
 ) -> dict[str, Any]:
     """Replace a graph by its int8 form; return what that costs on the validation rows.
 
     Raises
     ------
     ExportError
-        More than :data:`INT8_LIMIT`, and not `force`; or there are no validation rows to tell.
+        More than :data:`INT8_LIMIT`, and not `force`.
     """
-    sequences, targets = _validation_rows(model, run)
+    sequences, targets = rows
     metric = model.task.default_monitor
     before = _measure(model, sequences, targets, metric, OnnxEngine(plain))
     quantized = plain.with_name("int8.onnx")

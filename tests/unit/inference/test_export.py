@@ -77,6 +77,7 @@ def test_the_graph_says_what_it_is(exported: Path) -> None:
     assert about["provenance"] == {"source": "toy.csv"}
 
 
+@pytest.mark.slow
 def test_openvino_has_its_metadata_and_the_same_answers(run: Path) -> None:
     import openvino
 
@@ -98,6 +99,7 @@ def test_merged_weights_need_no_adapter(tmp_path: Path) -> None:
     assert merged.predict(SEQUENCES) == original.predict(SEQUENCES)
 
 
+@pytest.mark.slow
 def test_int8_is_measured_on_validation_rows_and_refused_beyond_the_limit(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,7 @@ def quantize_int8(graph: Path, file: Path, about: Mapping[str, Any]) -> None:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with tempfile.TemporaryDirectory(dir=file.parent) as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.getLogger("root").setLevel(logging.ERROR)  # its advice on preprocessing goes to everybody
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder, _quiet():
         made = Path(folder, "quantized.onnx")
         large = graph.with_name(graph.name + ".data").is_file()
         quantize_dynamic(
@@ -48,3 +47,17 @@ def quantize_int8(graph: Path, file: Path, about: Mapping[str, Any]) -> None:
         entry.key, entry.value = METADATA, json.dumps(dict(about))
         big = model.ByteSize() > ONE_FILE_BYTES
         onnx.save(model, file, save_as_external_data=big, location=file.name + ".data" if big else None)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep advice on preprocessing, which the library gives to the root logger, from the user."""
+    logger = logging.getLogger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
