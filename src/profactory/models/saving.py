@@ -201,7 +201,7 @@ def read_section(directory: Path) -> dict[str, Any]:
     if not isinstance(section, dict):
         raise ModelLoadError(
             f'{directory} is not a model trained by ProFactory: config.json has no section "profactory".',
-            fix="give the folder RUN/model of a run",
+            fix="give the folder RUN/model of a training; a language model is for `profactory train --model`",
         )
     version = section.get("schema_version")
     if type(version) is not int or version > SCHEMA_VERSION:

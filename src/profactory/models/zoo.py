@@ -108,7 +108,8 @@ def resolve(name: str, *, revision: str | None = None) -> ModelSpec:
     Parameters
     ----------
     name
-        ``mini``, a short name of the catalogue, a folder, or a Hub id ``user/name``.
+        ``mini``, a short name of the catalogue, a folder (of a model, or of the run that made it), or a Hub
+        id ``user/name``.
     revision
         Commit, tag or branch of a Hub model, instead of the catalogue's.
 
@@ -137,8 +138,10 @@ def _find(name: str) -> ModelSpec:
     known = _catalogue().get(name.lower()) or _by_hub_id().get(name.lower())
     if known:
         return known
-    if name and Path(name).expanduser().is_dir():
-        return describe_folder(Path(name).expanduser())
+    folder = Path(name).expanduser()
+    if name and folder.is_dir():
+        of_run = (folder / "status.json").is_file() and (folder / "model" / "config.json").is_file()
+        return describe_folder(folder / "model" if of_run else folder)
     if _HUB_ID.fullmatch(name) and not name.startswith((".", "~")):
         return ModelSpec(name=name, source=name, revision="main")
     choices = [*_catalogue(), *_by_hub_id()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,7 @@ def prepare_pretraining(source: str, config: PretrainConfig) -> PretrainJob:
     choices = _choose(config, start, len(training.records))
     job = PretrainJob(path, config, spec, start, training, held_out, note, FitSettings(), choices)
     steps = len(job.batches(training).plan(0))
-    return PretrainJob(**{**vars(job), "fitting": _fit_settings(config, choices, steps)})
+    return replace(job, fitting=_fit_settings(config, choices, steps))
 
 
 def _one_file(source: str) -> Path:

@@ -90,6 +90,14 @@ def test_revisions(repo: Callable[[str], Path]) -> None:
         resolve("esm2-8m", revision="; rm -rf")
 
 
+def test_a_run_stands_for_the_model_that_it_made(tmp_path: Path) -> None:
+    (tmp_path / "run" / "model").mkdir(parents=True)
+    (tmp_path / "run" / "model" / "config.json").write_text('{"model_type": "esm", "hidden_size": 32}')
+    (tmp_path / "run" / "status.json").write_text("{}")
+    spec = resolve(str(tmp_path / "run"))
+    assert (spec.source, spec.width) == (str((tmp_path / "run" / "model").resolve()), 32)
+
+
 def test_folders_without_a_model(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadError, match="is missing"):
         resolve(str(tmp_path))
