@@ -11,6 +11,7 @@ import importlib.util
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ from profactory.files import cache_dir
 log = logging.getLogger("profactory")
 
 Ints = NDArray[np.int64]
+NO_SUCH_TOOL = 127  # exit code of a shell
 SHORT = 30  # residues; below, the k-mer search of MMseqs2 misses relatives
 # Chance alignments hardly reach 30 % identity over 80 % of both sequences, while for peptides even identity
 # has a large E-value; so identity and coverage decide, not the E-value.
@@ -224,8 +226,25 @@ def _mmseqs(arguments: list[str], folder: Path, threads: int | None) -> None:
         command += ["--threads", str(threads or usable_cores())]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
-        words = (done.stderr.strip() or done.stdout.strip())[-500:]
-        raise DataError(
-            f"MMseqs2 stopped with code {done.returncode} at `{arguments[0]}`: {words}",
-            fix="check free disk space and memory, or use another split method",
+        raise failure(arguments[0], done.returncode, done.stderr.strip() or done.stdout.strip())
+
+
+def failure(step: str, code: int, words: str) -> DataError:
+    """Return the error for a step of MMseqs2 that failed, with its cause where its last words tell it."""
+    last = words[-500:]
+    if "bad_alloc" in words or "allocate memory" in words or code == -signal.SIGKILL:
+        return DataError(
+            f"MMseqs2 ran out of memory at `{step}`.",
+            expected="about 2 GB of free memory, more for large sets",
+            fix="close other programs, try a part with --limit, or use another split method",
         )
+    if code == NO_SUCH_TOOL:
+        return DataError(
+            f"MMseqs2 misses a tool of the shell at `{step}`: {last}",
+            expected="mkdir, rm, mv, awk and the like on PATH",
+            fix="put /usr/bin and /bin on PATH",
+        )
+    return DataError(
+        f"MMseqs2 stopped with code {code} at `{step}`: {last}",
+        fix="check free disk space, or use another split method",
+    )

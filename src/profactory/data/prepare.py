@@ -29,7 +29,7 @@ from profactory.data.labels import CheckedLabels, check_labels
 from profactory.data.overlap import count_overlaps
 from profactory.data.problems import Problems, stored_problems
 from profactory.data.reading.detect import check_is_file
-from profactory.data.sources import SourceFile, find_sources
+from profactory.data.sources import SourceFile, find_sources, settings_of
 from profactory.errors import ColumnError, ConfigError, DataError, Problem, ReadError, RowError
 from profactory.files import atomic_dir, atomic_file, atomic_write_json, cache_dir, sha256_bytes, sha256_file
 from profactory.tasks import Task, TaskKind
@@ -88,7 +88,8 @@ def prepare_dataset(
     Parameters
     ----------
     source
-        A file of any supported format, a folder of split files or shards, a pattern, a bundled name.
+        A file of any supported format, a folder of split files or shards, a pattern, a bundled name, a name
+        of the catalogue or the Hub, a description in JSON: see :func:`profactory.data.sources.find_sources`.
     sequence_column, label_column, split_column
         Column names; found by name if None. Several label columns make a regression with several targets.
     task
@@ -117,9 +118,12 @@ def prepare_dataset(
     files = find_sources(source)
     for file in files:
         check_is_file(file.path)
+    brought = settings_of(source)
+    task = task or brought.get("task")
+    label_column = label_column or brought.get("label_column")
     given = [label_column] if isinstance(label_column, str) else list(label_column or [])
     reading = Reading(
-        sequence=sequence_column,
+        sequence=sequence_column or brought.get("sequence_column"),
         labels=tuple(given),
         split=split_column,
         model_labels=task.targets if isinstance(task, Task) else (),

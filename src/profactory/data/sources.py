@@ -1,4 +1,4 @@
-"""Which files a data argument names, and which split each of them is."""
+"""Which files a data argument names, which split each of them is, and what else the name tells."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from profactory.data.bundled import bundled_path
+from profactory.data.catalog import find_entry, unknown_name
+from profactory.data.description import read_description
+from profactory.data.hub import NO_TABLES, fetch_data, parse_address
 from profactory.data.reading import TABLE_SUFFIXES, missing_file, suffix_of
 from profactory.errors import ReadError
 
@@ -53,7 +57,8 @@ def find_sources(source: str | Path) -> list[SourceFile]:
     source
         A file; a folder with ``train``, ``validation`` (``valid``, ``val``, ``dev``) and ``test`` files, or
         shards of them (``train-0001.parquet``), or folders of these names; a folder of shards; a pattern
-        such as ``data/part-*.csv``; the name of a bundled set, with or without ``bundled:``.
+        such as ``data/part-*.csv``; the name of a bundled set, with or without ``bundled:``; a name of the
+        catalogue, or a data set of the Hub, ``user/name``; a data set description in JSON.
 
     Raises
     ------
@@ -67,8 +72,57 @@ def find_sources(source: str | Path) -> list[SourceFile]:
             return [SourceFile(bundled)]
         if glob.has_magic(str(source)):
             return _matching(str(source))
-        raise missing_file(path)
-    return _in_folder(path) if path.is_dir() else [SourceFile(path)]
+        return _from_hub(str(source))
+    if path.is_dir():
+        return _in_folder(path)
+    description = read_description(path)
+    if description is None:
+        return [SourceFile(path)]
+    if description.files:
+        return [SourceFile(file, split) for file, split in description.files]
+    return find_sources(description.source)
+
+
+def settings_of(source: str | Path) -> dict[str, Any]:
+    """Return the settings of training that a data argument brings along: columns, task, monitor, transform.
+
+    A description in JSON and an entry of the catalogue do; whatever the user types goes before.
+    """
+    if _exists(Path(source)):
+        description = read_description(source)
+        if description is None:
+            return {}
+        inner = settings_of(description.source) if description.source else {}
+        return {**inner, **description.settings}
+    entry = find_entry(str(source))
+    return entry.settings if entry else {}
+
+
+def durable_name(source: str) -> str:
+    """Return a name that means the same data from any folder and at any time: a run writes it down.
+
+    Bundled sets keep their name, a data set of the Hub is pinned to its commit, all else becomes an absolute
+    path. An entry of the catalogue keeps its name too, for that also tells its columns.
+    """
+    if _exists(Path(source)) or glob.has_magic(source):
+        return str(Path(source).absolute())
+    address = parse_address(source)
+    if address is None or bundled_path(source) is not None:
+        return source
+    return str(fetch_data(address).address)
+
+
+def _from_hub(name: str) -> list[SourceFile]:
+    """Fetch a data set by its name in the catalogue or on the Hub."""
+    entry = find_entry(name)
+    address = parse_address(entry.source if entry else name)
+    if address is None:
+        looks_like_file = "/" in name or "." in name or "\\" in name
+        raise missing_file(Path(name)) if looks_like_file else unknown_name(name)
+    fetched = fetch_data(address)
+    if not fetched.files:
+        return _in_folder(fetched.folder)
+    return [SourceFile(path, SPLIT_WORDS.get(split.casefold(), "")) for path, split in fetched.files]
 
 
 def split_of_name(name: str) -> str:
@@ -120,7 +174,7 @@ def _in_folder(folder: Path) -> list[SourceFile]:
 
 def _tables(folder: Path) -> list[Path]:
     paths = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith((".", "_")))
-    return sorted(path for path in paths if suffix_of(path) in TABLE_SUFFIXES)
+    return sorted(path for path in paths if suffix_of(path) in TABLE_SUFFIXES and path.name not in NO_TABLES)
 
 
 def _check_unique(folder: Path, named: Sequence[SourceFile]) -> None:

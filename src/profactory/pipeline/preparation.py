@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from profactory.config import TrainConfig
 from profactory.data.dataset import Dataset
 from profactory.data.prepare import Prepared, prepare_dataset
+from profactory.data.sources import settings_of
 from profactory.data.splitting import Division, assign_splits, count_splits
 from profactory.data.structure_columns import read_strings
 from profactory.errors import ConfigError, SplitError
@@ -104,6 +105,17 @@ class Job:
         }
 
 
+def with_settings_of(source: str, config: TrainConfig) -> TrainConfig:
+    """Fill in what a data set description or an entry of the catalogue says; what was typed stays."""
+    typed = config.model_dump(exclude_unset=True)
+    known = {name: value for name, value in settings_of(source).items() if name in TrainConfig.model_fields}
+    brought = {name: value for name, value in known.items() if name not in typed}
+    if not brought:
+        return config
+    log.info("%s says: %s", source, ", ".join(f"{name} = {value}" for name, value in brought.items()))
+    return TrainConfig.build({**brought, **typed})
+
+
 def prepare_job(source: str, config: TrainConfig) -> Job:
     """Read and check everything that a run needs.
 
@@ -112,6 +124,7 @@ def prepare_job(source: str, config: TrainConfig) -> Job:
     ProFactoryError
         For unusable data, an unknown model, or options that do not go together.
     """
+    config = with_settings_of(source, config)
     spec = resolve(config.model, revision=config.revision)
     prepared = prepare_dataset(
         source,

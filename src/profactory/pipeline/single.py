@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 
+from profactory.data.sources import durable_name
 from profactory.data.splitting import count_splits
 from profactory.files import atomic_write_json
 from profactory.models.estimate import Estimate
@@ -27,9 +28,7 @@ log = logging.getLogger("profactory")
 def make_run(job: Job, out: str | Path | None, overwrite: bool = False) -> Run:
     """Make the directory of a run, named after data, model and method unless told otherwise."""
     path = Path(out) if out else new_run_path(RUNS_FOLDER, job.source, job.config.model, job.choices.method)
-    # Absolute, so that the run can be resumed from any folder.
-    source = job.source if job.source.startswith("bundled:") else str(Path(job.source).absolute())
-    asked = {"data": source, **job.config.model_dump(mode="json", exclude_unset=True)}
+    asked = {"data": durable_name(job.source), **job.config.model_dump(mode="json", exclude_unset=True)}
     return Run.create(path, asked, overwrite=overwrite)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from profactory.data import homology
 from profactory.data.grouping import majority_by_rows
+from profactory.data.prepare import prepare_dataset
 from profactory.data.splitting import assign_splits, folds
 from profactory.errors import MissingExtraError, SplitError
 from tests.support.datasets import make_dataset
@@ -89,3 +90,39 @@ def test_numbering_and_majority_by_hand() -> None:
     # Cluster 0 has 1 + 1 rows in part 0 and 3 in part 1; cluster 5 is in part 2 already.
     clusters, where, sizes = np.array([0, 0, 0, 5]), np.array([0, 0, 1, 2]), np.array([1, 1, 3, 4])
     assert majority_by_rows(clusters, where, sizes).tolist() == [1, 1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "said"),
+    [
+        (134, "terminate called after throwing\n  what():  std::bad_alloc\nAborted", "out of memory"),
+        (-9, "", "out of memory"),
+        (127, "cascaded_clustering.sh: 37: mkdir: not found", "misses a tool"),
+        (1, "Error: disk full", "code 1 at `cluster`: Error: disk full"),
+    ],
+)
+def test_why_mmseqs_failed(code: int, words: str, said: str) -> None:
+    error = homology.failure("cluster", code, words)
+    assert said in error.found
+    assert error.fix
+
+
+@needs_mmseqs
+def test_no_bundled_relative_is_across_by_local_alignment() -> None:
+    """Every pair across the parts, aligned by biotite's Smith-Waterman, which knows nothing of k-mers."""
+    from biotite.sequence import ProteinSequence
+    from biotite.sequence.align import SubstitutionMatrix, align_optimal, get_sequence_identity
+
+    prepared = prepare_dataset("bundled:demo-location", limit=90)
+    division = assign_splits(prepared.dataset, None, method="homology", identity=0.3, threads=1)
+    sequences = [ProteinSequence(text) for text in prepared.dataset.sequences.to_pylist()]
+    matrix = SubstitutionMatrix.std_protein_matrix()
+    train = np.flatnonzero(division.splits == "train")
+    for one in np.flatnonzero(division.splits != "train"):
+        for other in train:
+            pair = sequences[one], sequences[other]
+            if min(map(len, pair)) < 0.8 * max(map(len, pair)):
+                continue  # cannot cover 80 % of both
+            best = align_optimal(*pair, matrix, (-11, -1), local=True, max_number=1)[0]
+            covered = min((best.trace[:, i] >= 0).sum() / len(pair[i]) for i in range(2))
+            assert covered < 0.8 or get_sequence_identity(best, mode="all") < 0.3
