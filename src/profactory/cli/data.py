@@ -1,12 +1,11 @@
-"""``profactory check``, ``split`` and ``datasets``: data before any training."""
+"""``profactory check`` and ``split``: data before any training."""
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, Group, Parameter
+from cyclopts import Group, Parameter
 
 from profactory.cli import terminal
 from profactory.cli.flags import FLAG, OUTPUT, Json, Overwrite, UsageError, validated, with_settings
@@ -39,7 +38,8 @@ def check(  # noqa: D417 - the settings describe themselves
     Parameters
     ----------
     data
-        Whatever train takes: a file, a folder with train, validation and test files, or bundled:NAME.
+        Whatever train takes: a file, a folder with train, validation and test files, a quoted pattern,
+        a name of `profactory datasets list`, or user/name of the Hub.
     fix
         Write a clean copy and a log of every change to the folder --out.
     out
@@ -85,7 +85,7 @@ def split(  # noqa: D417 - the settings describe themselves
     Parameters
     ----------
     data
-        Whatever train takes: a file, a folder of files, or bundled:NAME.
+        Whatever train takes: a file, a folder of files, a name of `profactory datasets list`.
     out
         Folder for train.csv, validation.csv and test.csv.
     method
@@ -117,93 +117,3 @@ def split(  # noqa: D417 - the settings describe themselves
         terminal.say_json(report.to_dict())
     else:
         terminal.say(report.text())
-
-
-datasets = App(
-    name="datasets",
-    help="The bundled data sets.\n\nExample: profactory datasets preview demo-location",
-    help_format="plaintext",
-)
-
-
-@datasets.command(name="list")
-def list_(*, json: Json = False) -> None:
-    """List the data sets inside the package; each name can be used as DATA.
-
-    Example: profactory datasets list
-             profactory train bundled:demo-location
-
-    Parameters
-    ----------
-    json
-        Print the list as JSON.
-    """
-    from profactory.data.bundled import list_bundled
-
-    rows = [
-        {"name": s.name, "task": str(s.task), "rows": s.rows, "longest": s.max_length, "title": s.title}
-        for s in list_bundled()
-    ]
-    terminal.say_json(rows) if json else terminal.say(terminal.table(rows))
-
-
-@datasets.command
-def show(name: str, /, *, json: Json = False) -> None:
-    """Show what a bundled data set is, where it comes from and its licence.
-
-    Example: profactory datasets show demo-location
-
-    Parameters
-    ----------
-    name
-        A name of the list.
-    json
-        Print it as JSON.
-    """
-    found = _bundled(name)
-    facts = {**vars(found), "task": str(found.task), "file": str(found.path)}
-    if json:
-        terminal.say_json(facts)
-    else:
-        splits = ", ".join(f"{split} {rows:,}" for split, rows in found.splits.items())
-        terminal.say(terminal.facts({**facts, "splits": splits}))
-
-
-@datasets.command
-def preview(name: str, /, *, rows: Annotated[int, Parameter(alias="-n")] = 3, json: Json = False) -> None:
-    """Print the first rows of a data set: a bundled one, or any file.
-
-    Example: profactory datasets preview demo-location
-             profactory datasets preview proteins.csv --rows 10
-
-    Parameters
-    ----------
-    name
-        A name of the list, or a file.
-    rows
-        How many.
-    json
-        Print whole rows as JSON.
-    """
-    from profactory.data.bundled import bundled_path
-    from profactory.data.reading import open_table
-
-    table = open_table(bundled_path(name) or name)
-    every = (row for chunk in table.chunks() for row in chunk.columns.to_pylist())
-    first = list(itertools.islice(every, max(0, rows)))
-    if json:
-        terminal.say_json(first)
-    else:
-        terminal.say(terminal.table([{key: _short(cell) for key, cell in row.items()} for row in first]))
-
-
-def _bundled(name: str) -> Any:
-    from profactory.data.bundled import PREFIX, bundled_path, list_bundled
-
-    bundled_path(PREFIX + name.removeprefix(PREFIX))  # refuses a name that is unknown
-    return next(s for s in list_bundled() if s.name == name.removeprefix(PREFIX))
-
-
-def _short(cell: str | None, limit: int = 40) -> str:
-    text = cell or ""
-    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -51,6 +51,19 @@ def test_datasets_list_show_and_preview(capsys: pytest.CaptureFixture[str], tmp_
     assert json.loads(capsys.readouterr().out) == [{"sequence": "A" * 100, "label": "1"}]
 
 
+def test_public_data_sets_have_names(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["datasets", "list"]) == 0
+    assert "AI4Protein/DeepLocBinary" in capsys.readouterr().out
+    assert main(["datasets", "show", "deeplocmulti"]) == 0
+    said = capsys.readouterr().out
+    assert "single_label_classification" in said
+    assert "https://huggingface.co/datasets/AI4Protein/DeepLocMulti" in said
+    assert main(["datasets", "show", "DeepLocMulty"]) == 1
+    assert "did you mean DeepLocMulti" in capsys.readouterr().err
+    assert main(["datasets", "preview", "DeepLocMulti"]) == 1
+    assert "HF_HUB_OFFLINE is set" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("verb", ["show", "preview"])
 def test_an_unknown_data_set_is_named(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["datasets", verb, "bundled:demo-gb"]) == 1

@@ -22,7 +22,7 @@ from profactory.errors import Problem, RowError, StoppedError
 PAGES = [
     *([name] for name, *_ in COMMANDS),
     *(["runs", name] for name in ("list", "show", "logs", "stop", "delete", "compare")),
-    *(["datasets", name] for name in ("list", "show", "preview")),
+    *(["datasets", name] for name in ("list", "show", "preview", "push")),
     *(["models", name] for name in ("list", "show")),
 ]
 HEAVY = ("torch", "transformers", "sklearn", "matplotlib", "pandas", "accelerate", "peft")
