@@ -39,9 +39,9 @@ from transformers import EsmForMaskedLM
 
 from profactory.files import atomic_write_json, read_json, sha256_bytes, sha256_file
 from profactory.pretraining.batches import Batches, BatchSettings
-from profactory.pretraining.corpus import build_corpus
 from profactory.pretraining.heldout import HeldOut, Predicted
 from profactory.pretraining.network import build_model
+from profactory.pretraining.reading import build_corpus
 
 SEQUENCE_TASKS = ("ec_class", "subcellular_location", "membrane_binary")
 AIMS = {

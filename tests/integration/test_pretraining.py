@@ -85,7 +85,9 @@ def test_a_new_model_is_trained_measured_and_described(tmp_path: Path, family: P
     assert (read["used"], read["skipped_too_short"], read["skipped_unknown_letters"]) == (60, 1, 1)
     assert data["train"]["records"] + data["validation"]["records"] == 60
     assert data["shared_sequences"] == 0
-    assert "2 sequences could not be used" in run.report.read_text()
+    page = run.report.read_text()
+    assert "2 sequences could not be used" in page
+    assert "Each residue on validation" in page
     evaluations = [event for event in opened.events() if event["event"] == "evaluation"]
     assert [event["epoch"] for event in evaluations] == [1, 2]
     with pytest.raises(RunExistsError):

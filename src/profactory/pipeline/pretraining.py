@@ -20,9 +20,9 @@ from profactory.pipeline.choices import announce
 from profactory.pipeline.holding import held
 from profactory.pipeline.pretraining_job import PretrainJob, prepare_pretraining
 from profactory.pipeline.pretraining_report import report_pretraining
-from profactory.pretraining.corpus import CorpusReport
 from profactory.pretraining.heldout import HeldOut, Predicted, by_composition
 from profactory.pretraining.objectives import ObjectiveWeights, PretrainingModel
+from profactory.pretraining.reading import CorpusReport
 from profactory.runs import RUNS_FOLDER, Run, new_run_path
 from profactory.training.distributed import agreed, in_shares, join_processes
 from profactory.training.loop import fit

@@ -25,7 +25,8 @@ from profactory.pipeline.choices import (
 )
 from profactory.pipeline.fitting import typed_settings
 from profactory.pretraining.batches import Batches, BatchSettings
-from profactory.pretraining.corpus import Corpus, CorpusReport, open_corpus
+from profactory.pretraining.corpus import Corpus
+from profactory.pretraining.reading import CorpusReport, open_corpus
 from profactory.pretraining.starting import SIZES, Start, check_continuable, continued_model, new_model
 from profactory.training.state import FitSettings
 
@@ -92,7 +93,8 @@ class PretrainJob:
             sequences=self.config.batch_size,
             max_length=self.choices["max_length"] + 2,
             labelled_share=self.config.labelled_share,
-            unannotated_share=self.config.unannotated_share,
+            # A measurement leaves nobody out.
+            unannotated_share=self.config.unannotated_share if part is self.training else 1.0,
         )
         return Batches(
             part.corpus,

@@ -156,7 +156,7 @@ def _per_residue(predicted: Predicted) -> list[dict[str, Any]]:
     correct = np.bincount(predicted.residue, predicted.correct, len(RESIDUES))
     return [
         {
-            "class": RESIDUES[i],
+            "residue": RESIDUES[i],
             "support": int(counts[i]),
             "perplexity": float(np.exp(loss[i] / counts[i])),
             "accuracy": float(correct[i] / counts[i]),

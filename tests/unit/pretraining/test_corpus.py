@@ -15,11 +15,9 @@ from profactory.pretraining.corpus import (
     UNK,
     VOCABULARY,
     Corpus,
-    CorpusReport,
-    build_corpus,
     encode,
-    open_corpus,
 )
+from profactory.pretraining.reading import CorpusReport, build_corpus, open_corpus
 
 _ALL = "LAGVSERTIDPKQNFYMHWC"
 

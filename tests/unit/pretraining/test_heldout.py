@@ -11,9 +11,10 @@ import torch
 from transformers import EsmForMaskedLM
 
 from profactory.pretraining.batches import Batches, BatchSettings
-from profactory.pretraining.corpus import FIRST_STANDARD, build_corpus
+from profactory.pretraining.corpus import FIRST_STANDARD
 from profactory.pretraining.heldout import RESIDUES, HeldOut, Predicted, by_composition
 from profactory.pretraining.network import build_config, build_model
+from profactory.pretraining.reading import build_corpus
 from tests.unit.pretraining.toy import toy_corpus
 
 CORPUS = toy_corpus(labelled=0)
