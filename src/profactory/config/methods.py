@@ -9,7 +9,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-MethodName = Literal["auto", "freeze", "last-layers", "lora", "dora", "adalora", "ia3", "ses-adapter", "full"]
+MethodName = Literal[
+    "auto", "freeze", "last-layers", "lora", "dora", "adalora", "ia3", "qlora", "ses-adapter", "full"
+]
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Method:
         Whether something is trained between residues and pooling, which then is not computed once.
     adapter
         Whether what is trained in the backbone is an adapter of PEFT, beside unchanged weights.
+    quantised
+        Whether these unchanged weights are in four bits.
     """
 
     summary: str
@@ -38,6 +42,7 @@ class Method:
     frozen: bool = False
     per_residue: bool = False
     adapter: bool = False
+    quantised: bool = False
 
     @property
     def changes_weights(self) -> bool:
@@ -45,15 +50,18 @@ class Method:
         return not (self.frozen or self.adapter)
 
 
-_TARGETS = "lora_target_modules"
-_LORA = ("lora_rank", "lora_alpha", "lora_dropout", _TARGETS)
+#: Of every method that trains something in the backbone.
+_BACKBONE = ("gradient_checkpointing", "head_learning_rate")
+_TARGETS = (*_BACKBONE, "lora_target_modules")
+_LORA = (*_TARGETS, "lora_rank", "lora_alpha", "lora_dropout")
 
 METHODS: Mapping[str, Method] = {
     "freeze": Method("a head on fixed embeddings", (1e-3, 1e-3), frozen=True),
     "lora": Method("matrices of low rank beside attention", (1e-3, 5e-4), _LORA, adapter=True),
     "dora": Method("LoRA with the length of each weight apart", (1e-3, 5e-4), _LORA, adapter=True),
     "adalora": Method("LoRA that moves rank where it helps", (2e-3, 1e-3), _LORA, adapter=True),
-    "ia3": Method("scales of keys, values and feed-forward", (5e-3, 3e-3), (_TARGETS,), adapter=True),
+    "ia3": Method("scales of keys, values and feed-forward", (5e-3, 3e-3), _TARGETS, adapter=True),
+    "qlora": Method("LoRA beside weights in four bits", (1e-3, 5e-4), _LORA, adapter=True, quantised=True),
     "ses-adapter": Method(
         "attention from fixed residues to structure strings",
         (1e-3, 5e-4),
@@ -61,8 +69,8 @@ METHODS: Mapping[str, Method] = {
         frozen=True,
         per_residue=True,
     ),
-    "last-layers": Method("the last N layers", (3e-4, 5e-5), ("unfreeze_layers",)),
-    "full": Method("every weight", (3e-4, 3e-5)),
+    "last-layers": Method("the last N layers", (3e-4, 5e-5), (*_BACKBONE, "unfreeze_layers")),
+    "full": Method("every weight", (3e-4, 3e-5), _BACKBONE),
 }
 
 

@@ -39,6 +39,8 @@ class ModelSettings(Settings):
     """Physico-chemical numbers beside the pooled embedding: hydrophobicity charge length aaindex …"""
     structure_columns: list[str] | None = None
     """Columns that the method ses-adapter reads: 3di=COLUMN ss8=COLUMN; found by their names if not given."""
+    gradient_checkpointing: bool = False
+    """Compute the backbone twice in each step instead of keeping what is inside: less memory, slower."""
     unfreeze_layers: int = Field(2, gt=0)
     """Layers that the method last-layers trains, counted from the end."""
     lora_rank: int = Field(8, gt=0)

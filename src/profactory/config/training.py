@@ -64,6 +64,8 @@ class TrainingSettings(LoopSettings):
 
     seeds: int = Field(1, ge=1, le=100)
     """Train N models (in each fold), with seed, seed + 1, …: one command, one run, one ensemble."""
+    head_learning_rate: float | None = Field(None, gt=0)
+    """Peak learning rate of head and pooling, if it shall not be that of the backbone."""
     monitor: str | None = None
     """Validation metric that chooses the best epoch: loss or any metric of the task."""
     coverage: float = Field(0.9, gt=0, lt=1)

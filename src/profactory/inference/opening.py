@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from profactory.config.methods import METHODS
 from profactory.errors import ConfigError
 from profactory.inference.engines.choosing import make_engine
 from profactory.inference.ensemble import Ensemble
@@ -49,6 +50,8 @@ def open_predictor(
         members = load_ensemble(directory)
         fingerprint = ensemble_fingerprint(directory)
         return Ensemble(*members, device=device, precision=precision, fingerprint=fingerprint, **options)
-    model, fingerprint = ProteinModel.load(directory).merge(), saved_fingerprint(directory)
+    model, fingerprint = ProteinModel.load(directory), saved_fingerprint(directory)
+    if engine != "torch" or not METHODS[model.method].quantised:  # merged, it would take what four bits save
+        model.merge()
     made = make_engine(model, engine, device=device, precision=precision, fingerprint=fingerprint, rows=rows)
     return Predictor(model, engine=made, fingerprint=fingerprint, **options)

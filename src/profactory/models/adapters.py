@@ -5,19 +5,25 @@ PEFT takes seconds to import, so it is imported where a model has an adapter.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from profactory.config.methods import METHODS
 from profactory.errors import ConfigError
 from profactory.models.backbone import Backbone
+from profactory.models.quantised import merge_quantised
 
 if TYPE_CHECKING:
     from peft import AdaLoraConfig, IA3Config, LoraConfig, PeftModel
 
     from profactory.models.tuning import Tuning
+
+# Imported by PEFT; on some processors it advertises a package.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 #: Makes the configuration of an adapter for the layers at some paths.
 Recipe = Callable[[Backbone, list[str], "Tuning"], Any]
@@ -151,7 +157,12 @@ def adapter_state(backbone: Backbone) -> dict[str, Tensor]:
 
 def merge_adapter(backbone: Backbone) -> None:
     """Put the adapter into the weights beside it; the backbone is then one whose weights were changed."""
-    backbone.network = adapter(backbone).merge_and_unload()
+    if METHODS[backbone.method].quantised:
+        # PEFT would quantise the sum again, and predictions would be others.
+        backbone.network = adapter(backbone).get_base_model()
+        merge_quantised(backbone.network)
+    else:
+        backbone.network = adapter(backbone).merge_and_unload()
     backbone.network.requires_grad_(False)
     backbone.method = "full"
     backbone.eval()

@@ -105,3 +105,24 @@ def check_vocabulary(folder: Path, vocabulary: Any, network: nn.Module) -> None:
             f"{rows} embeddings.",
             expected="a tokenizer and weights of one model",
         )
+
+
+def checkpoint_gradients(network: Any, spec: ModelSpec) -> None:
+    """Compute each block again in the backward pass instead of keeping what is inside.
+
+    Raises
+    ------
+    ConfigError
+        The architecture cannot.
+    """
+    if not getattr(network, "supports_gradient_checkpointing", False):
+        raise ConfigError(
+            f"{spec.name} has no gradient checkpointing.", fix="leave --gradient-checkpointing out"
+        )
+    if hasattr(network, "activation_checkpointing_enable"):
+        network.activation_checkpointing_enable({"use_reentrant": False})
+    else:  # the name before transformers 5.23
+        network.gradient_checkpointing_enable({"use_reentrant": False})
+    # Meant for the other kind of checkpoint; here it would carry gradients below what is trained.
+    for hook in getattr(network, "_require_grads_hooks", ()):
+        hook.remove()

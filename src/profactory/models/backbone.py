@@ -20,6 +20,7 @@ from profactory.models.architecture import (
     Stack,
     check_vocabulary,
     checked_layer,
+    checkpoint_gradients,
     find_stack,
     position_limit,
     read_model_type,
@@ -28,11 +29,13 @@ from profactory.models.architecture import (
 from profactory.models.families import Family, recognise
 from profactory.models.fetching import fetch
 from profactory.models.loading import check_runnable, load_network
+from profactory.models.quantised import dequantised
 from profactory.models.tokenizing import Encoder, ResidueTable, build_encoder, check_sequences
 from profactory.models.vocabulary import open_tokenizer, read_files
 from profactory.models.zoo import ModelSpec, read_config
 
-_OF_ADAPTER = re.compile("lora_|ia3_|ranknum")
+#: Adapters, and what belongs to weights in four bits.
+_NOT_OF_BASE = re.compile(r"lora_|ia3_|ranknum|\.weight\.")
 
 
 @dataclass(frozen=True)
@@ -229,6 +232,10 @@ class Backbone(nn.Module):
         super().train(mode and not self.frozen)
         return self
 
+    def checkpoint_gradients(self) -> None:
+        """Keep less in training; see :func:`profactory.models.architecture.checkpoint_gradients`."""
+        checkpoint_gradients(self.network, self.spec)
+
     def tokenize(self, sequences: Sequence[str], max_length: int | None = None) -> list[NDArray[np.int64]]:
         """Turn sequences into token ids, special tokens included.
 
@@ -326,14 +333,14 @@ class Backbone(nn.Module):
     def base_weights(self) -> Iterator[tuple[str, Tensor]]:
         """Yield the pre-trained weights under the names that the library gives them, adapters left out.
 
-        Weights that two names share are given once.
+        Weights that two names share are given once; weights in four bits as the numbers that they stand for.
         """
         seen: set[int] = set()
         for name, tensor in self.network.state_dict(keep_vars=True).items():
-            if _OF_ADAPTER.search(name) or id(tensor) in seen:
+            if _NOT_OF_BASE.search(name) or id(tensor) in seen:
                 continue
             seen.add(id(tensor))
-            yield name.removeprefix("base_model.model.").replace(".base_layer.", "."), tensor
+            yield name.removeprefix("base_model.model.").replace(".base_layer.", "."), dequantised(tensor)
 
     def _hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         inner = self.mixed or self.used_layers != self.n_layers

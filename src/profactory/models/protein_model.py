@@ -124,6 +124,10 @@ class ProteinModel(nn.Module):
         """Put new parts around a backbone that was just loaded; their weights depend on `seed` alone."""
         if design.pooling == "cls" and not backbone.has_cls:
             raise without_cls(backbone.spec)
+        if METHODS[design.method].per_residue and not design.structures:
+            raise ConfigError(
+                f"The method {design.method} needs structure strings.", fix="see --structure-columns"
+            )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = cls(backbone, task, design)

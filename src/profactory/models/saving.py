@@ -145,8 +145,7 @@ def saved_fingerprint(directory: Path) -> str:
 
 def _must_store(model: ProteinModel) -> bool:
     """Whether the weights must be in the folder, because no other place is sure to keep them."""
-    spec = model.backbone.spec
-    return spec.local or not spec.pinned or METHODS[model.method].changes_weights
+    return not model.backbone.spec.kept_elsewhere or METHODS[model.method].changes_weights
 
 
 def _describe(model: ProteinModel, stored: bool, provenance: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from profactory.errors import ConfigError
 from profactory.models import adapters
 from profactory.models.architecture import check_trainable_layers
 from profactory.models.backbone import Backbone
+from profactory.models.quantised import count, quantise
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,14 @@ def _last_layers(backbone: Backbone, tuning: Tuning) -> None:
         module.requires_grad_(True)
 
 
+def _qlora(backbone: Backbone, tuning: Tuning) -> None:
+    """LoRA beside weights in four bits."""
+    if backbone.spec.kept_elsewhere:
+        backbone.weights_hash()  # of what a saved model refers to; one that holds the weights holds these
+    quantise(backbone.network, backbone.stack.blocks)
+    adapters.adapt(adapters.lora, backbone, tuning)
+
+
 TUNERS: Mapping[str, Callable[[Backbone, Tuning], None]] = {
     "freeze": _freeze,
     "last-layers": _last_layers,
@@ -98,6 +107,7 @@ TUNERS: Mapping[str, Callable[[Backbone, Tuning], None]] = {
     "dora": partial(adapters.adapt, adapters.dora),
     "adalora": partial(adapters.adapt, adapters.adalora),
     "ia3": partial(adapters.adapt, adapters.ia3),
+    "qlora": _qlora,
     "ses-adapter": _freeze,  # the trained part is not in the backbone, see ProteinModel
     "full": _full,
 }
@@ -138,5 +148,5 @@ def parameter_counts(module: nn.Module) -> ParameterCounts:
     """Count the parameters that are trained, and all."""
     parameters = list(module.parameters())
     return ParameterCounts(
-        sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)
+        sum(count(p) for p in parameters if p.requires_grad), sum(count(p) for p in parameters)
     )

@@ -69,6 +69,11 @@ class ModelSpec:
         return bool(self.revision and re.fullmatch(r"[0-9a-f]{40}", self.revision))
 
     @property
+    def kept_elsewhere(self) -> bool:
+        """Whether the Hub is sure to keep these very weights."""
+        return self.pinned and not self.local
+
+    @property
     def spelling(self) -> Spelling | None:
         """How sequences are written for the tokenizer; None until the family is known."""
         return FAMILIES[self.family].spelling if self.family else None

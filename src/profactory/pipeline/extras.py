@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import logging
+from importlib.util import find_spec
 
 from profactory.config import TrainConfig
-from profactory.config.methods import implied_method
+from profactory.config.methods import METHODS, implied_method
 from profactory.data.dataset import Dataset
 from profactory.data.structure_columns import check_strings, find_structure_columns
 from profactory.data.structure_strings import KINDS
-from profactory.errors import ColumnError, ConfigError
+from profactory.errors import ColumnError, ConfigError, MissingExtraError
 from profactory.models.descriptors import check_descriptors
 from profactory.tasks import Task
 
 log = logging.getLogger("profactory")
+
+
+def check_packages(config: TrainConfig) -> None:
+    """Refuse a method the package of which is not installed.
+
+    Raises
+    ------
+    MissingExtraError
+    """
+    if config.method != "auto" and METHODS[config.method].quantised and find_spec("bitsandbytes") is None:
+        raise MissingExtraError(f"The method {config.method}", "qlora")
 
 
 def check_features(config: TrainConfig, task: Task) -> None:

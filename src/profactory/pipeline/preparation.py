@@ -22,7 +22,7 @@ from profactory.files import sha256_bytes
 from profactory.models.pooling import choose_pooling
 from profactory.models.zoo import ModelSpec, resolve
 from profactory.pipeline.choices import Choices, choose
-from profactory.pipeline.extras import check_features, find_structures
+from profactory.pipeline.extras import check_features, check_packages, find_structures
 from profactory.tasks import Task, Values
 from profactory.training.sources import truncated
 
@@ -125,6 +125,7 @@ def prepare_job(source: str, config: TrainConfig) -> Job:
         For unusable data, an unknown model, or options that do not go together.
     """
     config = with_settings_of(source, config)
+    check_packages(config)
     spec = resolve(config.model, revision=config.revision)
     prepared = prepare_dataset(
         source,

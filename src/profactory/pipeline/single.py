@@ -55,7 +55,7 @@ def build_model(job: Job) -> ProteinModel:
         target_modules=None if config.lora_target_modules is None else tuple(config.lora_target_modules),
         last_layers=config.unfreeze_layers,
     )
-    return ProteinModel.build(
+    model = ProteinModel.build(
         job.spec,
         job.task,
         method=job.choices.method,
@@ -70,6 +70,9 @@ def build_model(job: Job) -> ProteinModel:
         trust_remote_code=config.trust_remote_code,
         seed=config.seed,
     )
+    if config.gradient_checkpointing:
+        model.backbone.checkpoint_gradients()
+    return model
 
 
 def announce(job: Job, run: Run, cost: Estimate | None) -> None:
