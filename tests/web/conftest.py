@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import itertools
 import os
 import re
 import shutil
@@ -12,10 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+from profactory.data.bundled import bundled_path
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
 STEP_MILLISECONDS = 60_000
+expect.set_options(timeout=STEP_MILLISECONDS)
 
 
 @dataclass
@@ -77,7 +83,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    if not Path(CHROMIUM).is_file():
+    if not CHROMIUM:
         if os.environ.get("CI"):
             pytest.fail("CI installs chromium; see .ci/run")
         pytest.skip("chromium is not installed")
@@ -93,3 +99,18 @@ def page(chromium: Browser) -> Iterator[Page]:
     context.set_default_timeout(STEP_MILLISECONDS)
     yield context.new_page()
     context.close()
+
+
+@pytest.fixture(scope="module")
+def table(server: Server) -> Path:
+    """Short sequences of a bundled set, so that an epoch takes about a second."""
+    source = bundled_path("bundled:demo-location")
+    assert source is not None
+    with gzip.open(source, "rt", encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if len(row["sequence"]) < 90]
+    target = server.folder / "short.csv"
+    with target.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(itertools.islice(rows, 120))
+    return target

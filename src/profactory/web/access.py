@@ -51,7 +51,7 @@ POLICY = (
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "X-Frame-Options": "SAMEORIGIN",
 }
 
@@ -132,7 +132,7 @@ class Gate:
 
     def _refusal(self, request: Request) -> Response | None:
         """Refuse closed endpoints, and what another web site makes the visitor's browser send."""
-        if CLOSED.match(request.url.path):
+        if CLOSED.match(_inner_path(request)):
             return PlainTextResponse("Not Found", 404)
         hosts = {request.headers.get(name, "") for name in ("host", "x-forwarded-host")} - {""}
         origin = request.headers.get("origin")
@@ -239,6 +239,11 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 def _fingerprint(token: str) -> str:
     """What the cookie holds: knowing it does not tell the token."""
     return hashlib.sha256(b"profactory page " + token.encode()).hexdigest()
+
+
+def _inner_path(request: Request) -> str:
+    """Return the path as the page sees it, without the prefix of a proxy."""
+    return str(request.scope["path"]).removeprefix(request.scope.get("root_path", ""))
 
 
 def _wants_page(request: Request) -> bool:

@@ -24,7 +24,7 @@ MOST_POINTS = 600
 MOST_CURVES = 5
 MOST_BARS = 30
 HEIGHT = 300
-_GREY = "#8a8f98"
+_GREY = "#6b7280"
 #: Metrics with a common scale, which may share a figure.
 _BOUNDED = ("mcc", "accuracy", "balanced_accuracy", "f1_macro", "auroc", "f1_max", "f1_micro", "auprc",
             "spearman", "pearson", "r2")  # fmt: skip

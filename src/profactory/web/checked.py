@@ -81,4 +81,4 @@ def _problems(report: Report, words: Words) -> str:
     rows = [[item.line, item.column, item.value, item.reason] for item in items]
     head = [words(f"check.problem_{name}") for name in ("line", "column", "value", "reason")]
     caption = words("check.problems", shown=len(rows), count=f"{report['counts']['rejected']:,}")
-    return markup.table(head, rows, caption=caption, numbers=[0])
+    return markup.table(head, rows, caption=caption, numbers=[0], kind="pf-text")

@@ -16,7 +16,9 @@ OF_RUNS = re.compile(
     r"config\.yaml|log\.txt|events\.jsonl|data\.json|environment\.json|rejected_rows\.csv|splits\.csv|model/README\.md|"
     r"report/[\w.-]+\.(?:json|csv|png|html)"
 )
-OF_RESULTS = re.compile(r"[0-9a-f]{16}/[\w.-]+\.(?:json|csv|tsv|parquet|jsonl|png|html|zip)")
+OF_RESULTS = re.compile(
+    r"[0-9a-f]{16}/(?:[\w-]+/)?[\w.-]+\.(?:json|csv|tsv|parquet|jsonl|png|html|zip|onnx|xml|bin|safetensors|txt|py|md)"
+)
 #: A report shown in the browser may run nothing and fetch nothing.
 SEALED = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 

@@ -39,7 +39,8 @@ def kind_of(annotation: Any) -> str:
     >>> kind_of(int | None), kind_of(Literal["a", "b"]), kind_of(tuple[float, float]), kind_of(bool)
     ('whole', 'choice', 'numbers', 'switch')
     """
-    (inner,) = _without_none(annotation)[:1]
+    parts = _without_none(annotation)
+    inner = parts[0] if len(parts) == 1 else str  # of several kinds, typed as text
     if choices_of(inner):
         return "choice"
     if get_origin(inner) is tuple:
@@ -51,7 +52,9 @@ def kind_of(annotation: Any) -> str:
 
 def choices_of(annotation: Any) -> list[str]:
     """Return the values that a type allows, if they can be counted."""
-    (inner,) = _without_none(annotation)[:1]
+    inner, *others = _without_none(annotation)
+    if others:
+        return []
     if get_origin(inner) is Literal:
         return [str(value) for value in get_args(inner)]
     if isinstance(inner, type) and issubclass(inner, StrEnum):
@@ -111,7 +114,7 @@ def read_form(values: Mapping[str, Any]) -> dict[str, Any]:
         except ValueError:
             problems.append(Problem(f"{name}: {shown!r} is not {_MEANT[kind]}"))
             continue
-        if value is not None and value != fields[name].default:
+        if value is not None and _shown(value) != _shown(fields[name].default):
             given[name] = value
     if problems:
         raise ConfigError(

@@ -126,6 +126,11 @@ def link(address: str, text: str, *, download: bool = False) -> str:
     return f'<a class="pf-link" href="{safe(address)}"{extra}>{safe(text)}</a>'
 
 
+def links(found: Iterable[str]) -> str:
+    """Show links in a row that wraps."""
+    return f'<div class="pf-links">{"".join(found)}</div>'
+
+
 def _cell(value: Any, right: bool, tag: str = "td") -> str:
     extra = ' class="pf-right"' if right else ""
     scope = ' scope="col"' if tag == "th" else ""

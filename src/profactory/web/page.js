@@ -10,6 +10,7 @@
       if (value) address.searchParams.set(name, value);
       else address.searchParams.delete(name);
       window.history.replaceState(null, "", address);
+      return value;
     },
   };
 

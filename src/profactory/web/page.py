@@ -9,7 +9,7 @@ import gradio as gr
 
 from profactory.web.context import QUICK, Context, Shared
 from profactory.web.markup import safe
-from profactory.web.tabs import data, evaluate, predict, runs, train
+from profactory.web.tabs import data, evaluate, help, predict, runs, share, train
 from profactory.web.words import LANGUAGES, Words
 
 TABS = {
@@ -18,6 +18,8 @@ TABS = {
     "runs": runs.build,
     "evaluate": evaluate.build,
     "predict": predict.build,
+    "share": share.build,
+    "help": help.build,
 }
 LOGO = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 40" aria-hidden="true">'
@@ -46,18 +48,19 @@ def build_page(context: Context) -> gr.Blocks:
                     build(context, shared)
                 made[name] = tab
         for name, tab in made.items():
-            tab.select(None, None, visible, js=f"() => '{name}'")
+            tab.select(None, None, visible, js=f"() => window.profactory.keep('tab', '{name}')")
         opened.change(None, opened, None, js="(name) => window.profactory.keep('run', name)")
-        visible.change(None, visible, None, js="(name) => window.profactory.keep('tab', name)")
         page.load(_arrive, visible, [tabs, opened, visible], js="() => window.profactory.arrival", **QUICK)
     return page
 
 
-def _arrive(address: str) -> tuple[Any, str, str]:
+def _arrive(address: str) -> tuple[Any, Any, Any]:
     """Open the run and the tab that the address named when the page was opened."""
     asked = {name: values[0] for name, values in parse_qs(address.lstrip("?")).items()}
     run, tab = asked.get("run", ""), asked.get("tab", "")
-    front = tab if tab in TABS else "runs" if run else next(iter(TABS))
+    front = tab if tab in TABS else "runs" if run else ""
+    if not front:  # the visitor may have pressed a tab already
+        return gr.skip(), gr.skip(), gr.skip()
     return gr.Tabs(selected=front), run, front
 
 

@@ -68,7 +68,6 @@ def make_app(
             app,
             page,
             path=f"/{language}",
-            root_path=f"{prefix}/{language}" if prefix else None,
             max_file_size=upload_megabytes << 20,
             theme=make_theme(),
             css=STYLE.read_text(encoding="utf-8"),
@@ -131,7 +130,9 @@ def serve(
         say(where)
         if open_browser:
             webbrowser.open(where)
-        settings = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, server_header=False)
+        settings = uvicorn.Config(
+            app, log_level="warning", root_path=prefix, timeout_graceful_shutdown=1, server_header=False
+        )
         uvicorn.Server(settings).run(sockets=[listener])
 
 

@@ -139,7 +139,7 @@ def _result(context: Context, standing: Standing) -> str:
     parts = [_diagnosis(context, standing)]
     if metrics and "main_split" in metrics:
         parts += [metric_table(metrics, words)]
-        parts += [f"<p>{_links(context, standing.name)}</p>"]
+        parts += [_links(context, standing.name)]
     return "".join(parts)
 
 
@@ -182,7 +182,7 @@ def _links(context: Context, name: str) -> str:
         for split in ("test", "validation")
     ]
     links += [("config.yaml", "config.yaml", True), ("log.txt", "log.txt", True)]
-    return "".join(
+    return markup.links(
         markup.link(f"{base}/{place}", text, download=download)
         for place, text, download in links
         if (run / place).is_file()

@@ -51,6 +51,8 @@ def make_theme() -> gr.themes.Base:
     )
     return theme.set(
         body_background_fill="*neutral_50",
+        body_text_color_subdued="*neutral_500",
+        body_text_color_subdued_dark="*neutral_400",
         block_background_fill="white",
         block_border_width="1px",
         block_border_color="*neutral_200",

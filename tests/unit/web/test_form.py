@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -56,6 +56,8 @@ def test_an_untouched_form_asks_for_nothing() -> None:
             "method": st.sampled_from(["lora", "full", "freeze"]),
             "task": st.sampled_from(["regression", "residue_classification"]),
             "seed": st.integers(1, 2**31 - 1),
+            "layer": st.sampled_from([0, -2, "mix"]),
+            "features": st.just(["charge", "length"]),
             "sequence_column": st.sampled_from(["seq", "Protein Sequence"]),
         },
     )
@@ -92,6 +94,7 @@ def test_everything_wrong_is_named_at_once() -> None:
         (bool, "switch"),
         (str | None, "text"),
         (list[str] | None, "list"),
+        (int | Literal["mix"], "text"),
     ],
 )
 def test_kinds_of_controls(annotation: Any, kind: str) -> None:

@@ -34,8 +34,8 @@ def build(context: Context, shared: Shared) -> None:
         use = gr.Button(words("data.use"), elem_id="data-use")
     report = gr.HTML(elem_id="data-report")
     with gr.Row():
-        labels = gr.Plot(show_label=False, visible=False, elem_id="data-labels")
-        lengths = gr.Plot(show_label=False, visible=False, elem_id="data-lengths")
+        labels = gr.Plot(show_label=False, visible=False, min_width=320, elem_id="data-labels")
+        lengths = gr.Plot(show_label=False, visible=False, min_width=320, elem_id="data-lengths")
     with gr.Accordion(words("data.divide"), open=False):
         with gr.Row(elem_classes="pf-grid"):
             division = {name: make_control(name, words) for name in DIVISION}
@@ -108,7 +108,7 @@ def _make(context: Context, source: str | None, work: Callable[[Path], Any]) -> 
     except ProFactoryError as error:
         return markup.problem(error, words), gr.skip()
     names = sorted(file.name for file in out.iterdir() if file.is_file() and not file.name.startswith("."))
-    links = "".join(markup.link(f"../results/{out.name}/{name}", name, download=True) for name in names)
+    links = [markup.link(f"../results/{out.name}/{name}", name, download=True) for name in names]
     data = out / "clean.csv" if (out / "clean.csv").is_file() else out
     note = markup.note(words("data.made"), kind="good")
-    return f"{note}<p>{links}</p>", str(data)
+    return note + markup.links(links), str(data)

@@ -69,7 +69,7 @@ def _result(context: Context) -> Result:
             metric_table(metrics, context.words)
             + f'<div class="pf-figures">{figures}</div>'
             + per_class_table(metrics, context.words)
-            + f"<p>{_links(context, job)}</p>"
+            + _links(context, job)
         ]
 
     return Result([shown], tell)
@@ -87,7 +87,7 @@ def _links(context: Context, job: Job) -> str:
         if folder
         else []
     )
-    return "".join(
+    return markup.links(
         markup.link(
             result_link(context.workspace, job, name),
             context.words("result.report") if name.endswith(".html") else name,

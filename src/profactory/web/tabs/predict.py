@@ -162,7 +162,7 @@ def _result(context: Context) -> Result:
         )
         return [
             gr.update(visible=figure is not None, value=figure),
-            tables.preview(str(job.result), words) + f"<p>{link}</p>",
+            tables.preview(str(job.result), words) + markup.links([link]),
         ]
 
     return Result([plot, rows], tell)

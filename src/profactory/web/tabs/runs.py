@@ -103,8 +103,8 @@ class _View:
             self.keep = gr.Button(words("runs.delete_keep"))
         self.said = gr.HTML()
         with gr.Row():
-            self.loss = gr.Plot(show_label=False, visible=False, elem_id="run-loss")
-            self.metric = gr.Plot(show_label=False, visible=False, elem_id="run-metric")
+            self.loss = gr.Plot(show_label=False, visible=False, min_width=320, elem_id="run-loss")
+            self.metric = gr.Plot(show_label=False, visible=False, min_width=320, elem_id="run-metric")
         self.result = gr.HTML(elem_id="run-result")
         with gr.Accordion(words("runs.log"), open=False, visible=False) as self.log_frame:
             self.log = gr.HTML(elem_id="run-log")

@@ -1,0 +1,82 @@
+"""A training in a real browser: start, go away, come back, restart the server, stop, resume."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from playwright.sync_api import Browser, Page, expect
+
+from tests.web.conftest import Server
+from tests.web.hands import choose, fill, open_tab, upload, visit, wait_for_state
+
+pytestmark = pytest.mark.slow
+RUN = "short-mini-lora"
+
+
+@pytest.fixture
+def elsewhere(chromium: Browser) -> Iterator[Page]:
+    """The browser of somebody else."""
+    context = chromium.new_context(locale="zh-CN")
+    yield context.new_page()
+    context.close()
+
+
+def test_a_training_outlives_page_and_server(
+    server: Server, table: Path, page: Page, elsewhere: Page
+) -> None:
+    _start(server, table, page)
+    page.close()  # nobody looks
+
+    visit(elsewhere, server.address, language="zh", run=RUN)
+    expect(elsewhere.locator("#run-head h3")).to_have_text(RUN)
+    wait_for_state(elsewhere, "训练中")
+    with elsewhere.expect_navigation():  # the open page finds the new server and the run by itself
+        server.stop()
+        server.start()
+    expect(elsewhere.locator("#run-head [role=progressbar]")).to_be_visible()
+    elsewhere.locator("#run-stop").click()
+    expect(elsewhere.locator("#run-stop")).to_have_text("立即停止")
+    wait_for_state(elsewhere, "已停止")
+    expect(elsewhere.locator("#run-loss .js-plotly-plot")).to_be_visible()
+    elsewhere.locator("#run-resume").click()
+    wait_for_state(elsewhere, "已完成")
+    expect(elsewhere.locator("#run-result table")).to_contain_text("MCC")
+
+
+def _start(server: Server, table: Path, page: Page) -> None:
+    visit(page, server.address, tab="train")
+    upload(page, "train-upload", table)
+    expect(page.locator("#train-preview code")).to_contain_text("short.csv")
+    choose(page, "setting-method", "lora")
+    fill(page, "setting-epochs", "12")
+    expect(page.locator("#train-name textarea, #train-name input")).to_have_value(RUN)
+    expect(page.locator("#train-preview code")).to_contain_text("--epochs=12")
+    command = page.locator("#train-preview code").inner_text()
+    page.locator("#train-start").click()
+    wait_for_state(page, "starting", "preparing", "training")
+    expect(page).to_have_url(re.compile(f"run={RUN}"))
+    open_tab(page, "Train")
+    page.locator("#train-start").click()  # again: nothing is started twice
+    expect(page.locator("#run-head h3")).to_have_text(RUN)
+    wait_for_state(page, "training")
+    config = yaml.safe_load((server.folder / "runs" / RUN / "config.yaml").read_text(encoding="utf-8"))
+    assert [path.name for path in (server.folder / "runs").iterdir() if not path.name.startswith(".")] == [
+        RUN
+    ]
+    _same_in_a_terminal(server, command, config)
+
+
+def _same_in_a_terminal(server: Server, command: str, config: dict[str, object]) -> None:
+    """What the page shows as the command is what it started."""
+    program, verb, *arguments = shlex.split(command)
+    assert (program, verb) == ("profactory", "train")
+    assert arguments[0] == str(config["data"]) or config["data"] == str(
+        (server.folder / arguments[0]).absolute()
+    )
+    flags = {word.partition("=")[0]: word.partition("=")[2] for word in arguments[1:]}
+    assert flags == {"--out": f"runs/{RUN}", "--method": config["method"], "--epochs": str(config["epochs"])}

@@ -1,0 +1,68 @@
+"""A trained model used in a real browser: evaluated, and predicting, as in a terminal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.web.conftest import Server
+from tests.web.hands import choose, fill, upload, visit
+
+pytestmark = pytest.mark.slow
+RUN = "trained"
+SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQ"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _trained(server: Server, table: Path) -> None:
+    server.run("train", str(table), "--out", f"runs/{RUN}", "--method", "freeze", "--epochs", "3")
+
+
+def test_an_evaluation_is_that_of_the_terminal(server: Server, table: Path, page: Page) -> None:
+    visit(page, server.address, language="zh", tab="evaluate")
+    expect(page.locator("#evaluate-run input")).to_have_value(RUN)
+    upload(page, "evaluate-upload", table)
+    expect(page.locator("#evaluate-data input")).to_have_value("short.csv（已上传）")
+    choose(page, "evaluate-split", "测试集")
+    page.locator("#evaluate-start").click()
+    result = page.locator("#evaluate-result")
+    expect(result).to_contain_text("MCC", timeout=180_000)
+    expect(result.locator("img").first).to_be_visible()
+    typed = json.loads(server.run("evaluate", f"runs/{RUN}", str(table), "--split", "test", "--json"))
+    assert f"{typed['test']['mcc']['value']:.3f}" in result.inner_text()
+
+
+def test_one_sequence_gets_its_class_and_probabilities(server: Server, page: Page) -> None:
+    visit(page, server.address, tab="predict")
+    expect(page.locator("#predict-run input")).to_have_value(RUN)
+    fill(page, "predict-sequence", f">some header\n{SEQUENCE[:30]}\n{SEQUENCE[30:]}")
+    page.locator("#predict-go").click()
+    answer = page.locator("#predict-answer .pf-big")
+    answer.wait_for(timeout=180_000)
+    expect(page.locator("#predict-bars .js-plotly-plot")).to_be_visible()
+    (typed,) = json.loads(server.run("predict", f"runs/{RUN}", f"--sequence={SEQUENCE}", "--json"))
+    assert answer.inner_text() == typed["prediction"]
+    fill(page, "predict-sequence", "MKT1")
+    page.locator("#predict-go").click()
+    expect(page.locator("#predict-answer [role=alert]")).to_contain_text("'1'", timeout=180_000)
+
+
+def test_a_predicted_table_is_that_of_the_terminal(server: Server, table: Path, page: Page) -> None:
+    visit(page, server.address, tab="predict")
+    page.get_by_role("tab", name="A table").click()
+    upload(page, "predict-upload", table)
+    expect(page.locator("#predict-data input")).to_have_value("short.csv (uploaded)")
+    page.locator("#predict-start").click()
+    link = page.locator("#predict-rows a[download]")
+    link.wait_for(timeout=180_000)
+    expect(page.locator("#predict-summary .js-plotly-plot")).to_be_visible()
+    with page.expect_download() as download:
+        link.click()
+    server.run("predict", f"runs/{RUN}", str(table), "--out", "typed.csv")
+    assert Path(download.value.path()).read_bytes() == (server.folder / "typed.csv").read_bytes()
+    page.reload()  # what was predicted is still there
+    page.get_by_role("tab", name="A table").click()
+    expect(link).to_be_visible()
