@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from profactory.api import (
         PretrainedRun,
+        SweptRun,
         TrainedRun,
         check,
         evaluate,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         predict,
         pretrain,
         resume,
+        sweep,
         train,
     )
     from profactory.config import PretrainConfig, TrainConfig
@@ -31,6 +33,7 @@ __all__ = [
     "PretrainConfig",
     "PretrainedRun",
     "ProFactoryError",
+    "SweptRun",
     "TrainConfig",
     "TrainedRun",
     "check",
@@ -40,6 +43,7 @@ __all__ = [
     "predict",
     "pretrain",
     "resume",
+    "sweep",
     "train",
 ]
 __version__ = metadata.version("profactory")

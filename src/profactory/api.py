@@ -5,7 +5,7 @@ Importing this module is cheap; what needs torch is imported when a function is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from profactory.config import PretrainConfig, TrainConfig
 from profactory.errors import ConfigError, NotARunError
 from profactory.files import read_json
-from profactory.runs import Run
+from profactory.runs import Run, whole_of
 
 if TYPE_CHECKING:
     from profactory.data.checking import DataReport
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PretrainedRun",
+    "SweptRun",
     "TrainedRun",
     "check",
     "evaluate",
@@ -31,6 +32,7 @@ __all__ = [
     "predict",
     "pretrain",
     "resume",
+    "sweep",
     "train",
 ]
 
@@ -162,6 +164,65 @@ def pretrain(
     return PretrainedRun(start(str(sequences), config, out=out, overwrite=overwrite).path)
 
 
+class SweptRun(TrainedRun):
+    """A finished sweep; as a run it is its winner."""
+
+    @property
+    def sweep(self) -> dict[str, Any]:
+        """What was tried: ``trials`` with their validation values, ``winner``, ``monitor``."""
+        content: dict[str, Any] = read_json(self.path / "report" / "sweep.json")
+        return content
+
+
+def sweep(
+    data: str | Path,
+    search: Mapping[str, Any],
+    *,
+    trials: int | None = None,
+    timeout: float | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+) -> SweptRun:
+    """Try models and settings; choose by the validation rows, measure the winner on the test rows.
+
+    Parameters
+    ----------
+    data
+        As for :func:`train`.
+    search
+        Fields of :class:`profactory.TrainConfig`: a value stays, a list holds alternatives,
+        ``{"low": 1e-4, "high": 1e-2, "log": True}`` is a range.
+    trials
+        How many; every combination if there are no ranges, else 20.
+    timeout
+        Minutes after which no trial is begun.
+    out, overwrite
+        As for :func:`train`.
+
+    Returns
+    -------
+    SweptRun
+        The winner; its ``sweep`` holds all trials.
+
+    Raises
+    ------
+    ConfigError
+        Before any trial, for everything that cannot be tried.
+    MissingExtraError
+        Optuna is not installed.
+
+    Examples
+    --------
+    >>> import profactory
+    >>> search = {"pooling": ["mean", "max"], "learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
+    >>> profactory.sweep("proteins.csv", search, trials=10).metrics  # doctest: +SKIP
+    """
+    from profactory.pipeline.sweeping import start
+
+    options: dict[str, Any] = {"trials": trials, "timeout": timeout, "out": out, "overwrite": overwrite}
+    return SweptRun(start(str(data), search, **options).path)
+
+
 def resume(run: str | Path, *, force: bool = False) -> TrainedRun | PretrainedRun:
     """Go on with a run that was stopped or killed, from its newest valid checkpoint.
 
@@ -180,8 +241,15 @@ def resume(run: str | Path, *, force: bool = False) -> TrainedRun | PretrainedRu
     CheckpointError
         Data, settings or number of threads changed, so that going on would not be the same run.
     """
-    opened = Run.open(run)
-    if opened.config().get("command") == "pretrain":
+    opened = whole_of(Run.open(run))
+    command = opened.config().get("command")
+    if command == "sweep":
+        from profactory.pipeline import sweeping
+
+        if force:
+            raise ConfigError("A sweep goes on as it began or not at all.", fix="leave out --force")
+        return SweptRun(sweeping.go_on(opened).path)
+    if command == "pretrain":
         from profactory.pipeline import pretraining
 
         if force:

@@ -37,6 +37,7 @@ COMMANDS = (
     ("datasets", "datasets:datasets", "The data sets that have a name: list, show, preview, push.", DATA),
     ("train", "train:train", "Train a model on a table; says what it chose and why.", MODEL),
     ("pretrain", "pretrain:pretrain", "Train a language model on sequences, new or continued.", MODEL),
+    ("sweep", "sweep:sweep", "Try models and settings; the best by validation, measured once.", MODEL),
     ("resume", "train:resume", "Go on with a run that was stopped or killed.", MODEL),
     ("evaluate", "evaluate:evaluate", "Measure a trained model on labelled data.", MODEL),
     ("predict", "predict:predict", "Predict for a file of sequences, or for one.", MODEL),

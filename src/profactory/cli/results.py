@@ -36,6 +36,25 @@ def metric_table(metrics: Mapping[str, Any]) -> str:
     return table(rows)
 
 
+def trial_table(sweep: Mapping[str, Any]) -> str:
+    """Lay out ``report/sweep.json``: the trials that came to an end, from best to worst, then the others."""
+    trials = sweep["trials"]
+    winner = next(trial for trial in trials if trial["trial"] == sweep["winner"])
+    done = sorted((t for t in trials if t["value"] is not None), key=lambda trial: trial["value"])
+    ranked = done if done[0]["value"] == winner["value"] else done[::-1]
+    rest = [trial for trial in trials if trial["value"] is None]
+    rows = [
+        {
+            "trial": trial["trial"],
+            f"validation {sweep['monitor']}": trial["value"],
+            **{name: _text(trial[name]) for name in sweep["tried"]},
+            "": trial["reason"] or ("" if trial["state"] == "finished" else trial["state"]),
+        }
+        for trial in [*ranked, *rest]
+    ]
+    return table(rows)
+
+
 def comparison_table(compared: Comparison) -> str:
     """Lay out runs beside each other: one column per run, settings that differ, then metrics."""
     rows = [

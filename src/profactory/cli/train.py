@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from profactory.cli import terminal
 from profactory.cli.flags import FLAG, OUTPUT, Detach, Json, Overwrite, UsageError, with_settings
 from profactory.cli.pretrain import show as show_pretrained
+from profactory.cli.sweep import show as show_swept
 from profactory.runs import RUNS_FOLDER, Run, new_run_path
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ def resume(
     finished = api.resume(run, force=force)
     if isinstance(finished, api.PretrainedRun):
         show_pretrained(finished, json)
+    elif isinstance(finished, api.SweptRun):
+        show_swept(finished, json)
     else:
         show(finished, json)
     return 0

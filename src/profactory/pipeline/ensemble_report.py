@@ -11,29 +11,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accelerate import PartialState
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from profactory.data.leakage import Leakage
 from profactory.data.writing import open_writer
 from profactory.evaluation.calibration import fit_calibration
 from profactory.evaluation.formats import interval, number
-from profactory.evaluation.metrics import compute_metrics
 from profactory.evaluation.names import label_of
-from profactory.evaluation.predictions import write_predictions
 from profactory.evaluation.repeats import Repeated, summarise
 from profactory.evaluation.report import EvaluatedSplit, write_report
-from profactory.files import atomic_dir, atomic_write_json, read_json
+from profactory.files import atomic_write_json, read_json
 from profactory.models.ensembles import save_ensemble
-from profactory.pipeline.fitting import Trained
+from profactory.pipeline.brief_report import OUTPUTS
 from profactory.pipeline.folds import Ints, Plan
 from profactory.pipeline.leakage import relatives
 from profactory.pipeline.preparation import Job
 from profactory.pipeline.reporting import (
     baselines_of,
     data_info,
-    keep_model,
     provenance,
     settle_threshold,
     warnings_of,
@@ -44,29 +40,6 @@ from profactory.tasks import Calibration, Task, Values
 Array = NDArray[Any]
 
 log = logging.getLogger("profactory")
-
-OUTPUTS = "outputs.safetensors"
-
-
-def report_member(job: Job, trained: Trained, run: Run) -> None:
-    """Save a member's model, its outputs and its metrics; the page is that of the whole."""
-    names = [name for name in ("validation", "test") if len(job.rows(name))]
-    outputs = {name: trained.outputs(name) for name in names}  # all processes take part
-    if not PartialState().is_main_process:
-        return
-    run.set_status("evaluating")
-    task, outputs = keep_model(job, trained, outputs, run)
-    metrics = {name: compute_metrics(task, job.targets(name), outputs[name]) for name in names}
-    with atomic_dir(run.report_dir) as folder:
-        for name in names:
-            table = job.dataset.select(job.rows(name)).table
-            write_predictions(folder / f"predictions_{name}.csv", table, task.decode(outputs[name]))
-        save_file({name: np.ascontiguousarray(o.values) for name, o in outputs.items()}, folder / OUTPUTS)
-        plain = {name: {key: {"value": _finite(v)} for key, v in m.items()} for name, m in metrics.items()}
-        atomic_write_json(folder / "metrics.json", {**plain, "task": str(task.kind), "main_split": names[-1]})
-    numbers = {name: value for name, value in metrics[names[-1]].items() if math.isfinite(value)}
-    run.emit("finished", split=names[-1], metrics=numbers)
-    run.set_status("finished", metrics=numbers, eta_seconds=None)
 
 
 def report_ensemble(plan: Plan, run: Run, places: Mapping[str, Path], leakage: Leakage | None) -> None:
@@ -245,7 +218,3 @@ def _warnings(plan: Plan, measured: list[str]) -> list[str]:
             " measured on rows from which some of its models learned."
         )
     return found
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

@@ -55,9 +55,18 @@ class Trained:
 
 
 def fit_model(
-    job: Job, model: ProteinModel, run: Run, *, resume: bool = False, force: bool = False
+    job: Job,
+    model: ProteinModel,
+    run: Run,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    on_evaluation: Callable[[dict[str, float]], None] | None = None,
 ) -> Trained:
-    """Train a model on a job's training rows, choosing the best epoch on its validation rows."""
+    """Train a model on a job's training rows, choosing the best epoch on its validation rows.
+
+    `on_evaluation` is told the validation metrics of each evaluation, and may end the training by an error.
+    """
     trainable, total = parameter_counts(model)
     if PartialState().is_main_process:
         log.info(
@@ -73,7 +82,10 @@ def fit_model(
         predicted = outputs("validation")
         scale = None if job.task.is_classification else model.output_scale.cpu().numpy()
         loss = loss_of_outputs(job.task.kind, predicted, truth, scale)
-        return {**compute_metrics(job.task, truth, predicted), "loss": loss}
+        metrics = {**compute_metrics(job.task, truth, predicted), "loss": loss}
+        if on_evaluation is not None:
+            on_evaluation(metrics)
+        return metrics
 
     _scale_outputs(model, job.targets("train"))
     if model.beside is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 
 from accelerate import PartialState
@@ -32,3 +33,20 @@ def held(run: Run) -> Iterator[None]:
         except Exception as error:
             run.set_status("failed", error={"error": type(error).__name__, "found": str(error)})
             raise
+
+
+@contextlib.contextmanager
+def in_own_log() -> Iterator[None]:
+    """While inside, what is said goes to the log of the one run at work; here only warnings are heard."""
+
+    def is_warning(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.WARNING
+
+    handlers = list(logging.getLogger("profactory").handlers)
+    for handler in handlers:
+        handler.addFilter(is_warning)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(is_warning)

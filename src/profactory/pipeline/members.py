@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -25,18 +24,17 @@ from profactory.errors import RunError
 from profactory.models.ensembles import link_equal
 from profactory.models.estimate import Estimate
 from profactory.models.protein_model import ProteinModel
-from profactory.pipeline.ensemble_report import report_ensemble, report_member
+from profactory.pipeline.brief_report import report_briefly
+from profactory.pipeline.ensemble_report import report_ensemble
 from profactory.pipeline.fitting import fit_model
 from profactory.pipeline.folds import Member, Plan
-from profactory.pipeline.holding import held
+from profactory.pipeline.holding import held, in_own_log
 from profactory.pipeline.leakage import examine_leakage
 from profactory.pipeline.preparation import Job
 from profactory.pipeline.single import announce, build_model, make_run
-from profactory.runs import Run
+from profactory.runs import MEMBERS, Run
 
 log = logging.getLogger("profactory")
-
-MEMBERS = "members"
 
 
 def carry_out_members(plan: Plan, run: Run, cost: Estimate | None, *, force: bool = False) -> Run:
@@ -53,15 +51,6 @@ def carry_out_members(plan: Plan, run: Run, cost: Estimate | None, *, force: boo
             report_ensemble(plan, run, {m.name: _place(run, m) for m in plan.members}, leakage)
     PartialState().wait_for_everyone()
     return run
-
-
-def whole_of(run: Run) -> Run:
-    """Return the run that another one is a member of, or the run itself."""
-    above = run.path.parent
-    if above.name != MEMBERS or not (above.parent / "status.json").is_file():
-        return run
-    log.info("%s is a part of %s, which goes on as a whole.", run.path.name, above.parent)
-    return Run.open(above.parent)
 
 
 def _train_all(plan: Plan, run: Run, force: bool) -> None:
@@ -90,11 +79,11 @@ def _train(member: Member, place: Path, shared: ProteinModel | None, force: bool
         make_run(member.job, place)
     PartialState().wait_for_everyone()
     own = Run.open(place)
-    with _in_its_log(), held(own):
+    with in_own_log(), held(own):
         announce(member.job, own, None)
         model = _model(member.job, shared)
         trained = fit_model(member.job, model, own, resume=begun, force=force)
-        report_member(member.job, trained, own)
+        report_briefly(member.job, trained, own)
     return model
 
 
@@ -121,20 +110,3 @@ def _tell(member: Member, own: Run, run: Run) -> None:
     split = "test" if len(member.job.rows("test")) else "validation"
     measured = f"{split} {monitor} {metrics[monitor]:.4f}" if monitor in metrics else "trained"
     log.info("%s: %s", member.name, measured)
-
-
-@contextlib.contextmanager
-def _in_its_log() -> Iterator[None]:
-    """While inside, what is said goes to the log of the member; here only warnings are heard."""
-
-    def is_warning(record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.WARNING
-
-    handlers = list(log.handlers)
-    for handler in handlers:
-        handler.addFilter(is_warning)
-    try:
-        yield
-    finally:
-        for handler in handlers:
-            handler.removeFilter(is_warning)

@@ -116,8 +116,15 @@ def with_settings_of(source: str, config: TrainConfig) -> TrainConfig:
     return TrainConfig.build({**brought, **typed})
 
 
-def prepare_job(source: str, config: TrainConfig) -> Job:
+def prepare_job(source: str, config: TrainConfig, *, like: Job | None = None) -> Job:
     """Read and check everything that a run needs.
+
+    Parameters
+    ----------
+    source, config
+        Data and settings.
+    like
+        Another job on the same data; its rows and their division are taken over.
 
     Raises
     ------
@@ -127,7 +134,25 @@ def prepare_job(source: str, config: TrainConfig) -> Job:
     config = with_settings_of(source, config)
     check_packages(config)
     spec = resolve(config.model, revision=config.revision)
-    prepared = prepare_dataset(
+    prepared = like.prepared if like else _read(source, config)
+    task = prepared.task
+    if task is None:
+        raise ConfigError(
+            "The data have no labels.",
+            fix="name their column with --label-column; see `profactory check DATA`",
+        )
+    # Refused before the rows are divided, which may take long:
+    choose_pooling(config.pooling, task, spec)
+    check_features(config, task)
+    structures = find_structures(config, prepared.dataset)
+    division = like.division if like else divide(prepared.dataset, task, config)
+    choices = choose(config, task, spec, train_rows=count_splits(division.splits)["train"])
+    _check_monitor(choices.monitor, task)
+    return Job(source, config, prepared, task, spec, division, choices, structures)
+
+
+def _read(source: str, config: TrainConfig) -> Prepared:
+    return prepare_dataset(
         source,
         sequence_column=config.sequence_column,
         label_column=config.label_column,
@@ -139,20 +164,6 @@ def prepare_job(source: str, config: TrainConfig) -> Job:
         sample=config.sample,
         seed=config.seed,
     )
-    task = prepared.task
-    if task is None:
-        raise ConfigError(
-            "The data have no labels.",
-            fix="name their column with --label-column; see `profactory check DATA`",
-        )
-    # Refused before the rows are divided, which may take long:
-    choose_pooling(config.pooling, task, spec)
-    check_features(config, task)
-    structures = find_structures(config, prepared.dataset)
-    division = divide(prepared.dataset, task, config)
-    choices = choose(config, task, spec, train_rows=count_splits(division.splits)["train"])
-    _check_monitor(choices.monitor, task)
-    return Job(source, config, prepared, task, spec, division, choices, structures)
 
 
 def divide(dataset: Dataset, task: Task, config: TrainConfig) -> Division:

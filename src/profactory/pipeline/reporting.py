@@ -29,8 +29,17 @@ log = logging.getLogger("profactory")
 THRESHOLDS = np.arange(0.05, 0.96, 0.05)
 
 
-def report_run(job: Job, trained: Trained, run: Run, leakage: Leakage | None) -> None:
-    """Save the model, measure it on validation and test rows, write the report."""
+def report_run(
+    job: Job,
+    trained: Trained,
+    run: Run,
+    leakage: Leakage | None,
+    history: list[dict[str, Any]] | None = None,
+) -> None:
+    """Save the model, measure it on validation and test rows, write the report.
+
+    `history` holds the events of the training if it was another run's.
+    """
     names = [name for name in ("validation", "test") if len(job.rows(name))]
     outputs = {name: trained.outputs(name) for name in names}  # all processes take part
     if not PartialState().is_main_process:
@@ -41,7 +50,7 @@ def report_run(job: Job, trained: Trained, run: Run, leakage: Leakage | None) ->
     splits = {
         name: replace(_evaluated(job, name, calibrated[name], baselines), raw=outputs[name]) for name in names
     }
-    events = list(run.events())
+    events = list(run.events()) if history is None else history
     report = write_report(
         run.report_dir,
         task=task,

@@ -11,7 +11,7 @@ from profactory.models.estimate import Estimate
 from profactory.pipeline.capacity import check_capacity, fit_batch
 from profactory.pipeline.continuing import same_job
 from profactory.pipeline.folds import Plan, plan_members
-from profactory.pipeline.members import carry_out_members, whole_of
+from profactory.pipeline.members import carry_out_members
 from profactory.pipeline.preparation import Job, prepare_job
 from profactory.pipeline.single import carry_out, make_run
 from profactory.runs import RUNS_FOLDER, Run
@@ -55,7 +55,6 @@ def go_on(run: Run, *, force: bool = False) -> Run:
     CheckpointError
         The data or the settings are not those that the run began with.
     """
-    run = whole_of(run)
     settings = run.config()
     source = str(settings.pop("data"))
     config = TrainConfig.build(settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,8 +13,12 @@ from profactory.errors import NotARunError, RunError
 from profactory.runs.layout import absolute, explained
 from profactory.runs.run import Run
 
+log = logging.getLogger("profactory")
+
 #: Where runs are made unless told otherwise, in the present folder.
 RUNS_FOLDER = "runs"
+#: Below a run: those that are parts of it and go on as a whole.
+MEMBERS, TRIALS = "members", "trials"
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,15 @@ def run_name(data: str | Path, model: str, method: str) -> str:
     """
     words = (str(data).rpartition(":")[2], str(model), str(method))
     return "-".join(word for word in (_as_name(w) for w in words) if word) or "run"
+
+
+def whole_of(run: Run) -> Run:
+    """Return the run that another one is a member or a trial of, or the run itself."""
+    above = run.path.parent
+    if above.name not in (MEMBERS, TRIALS) or not (above.parent / "status.json").is_file():
+        return run
+    log.info("%s is a part of %s, which goes on as a whole.", run.path.name, above.parent)
+    return Run.open(above.parent)
 
 
 def summarise(run: Run) -> RunSummary:
