@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from profactory.config import PretrainConfig, TrainConfig
 from profactory.errors import ConfigError, NotARunError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from profactory.inference.export.report import ExportReport
     from profactory.inference.file_report import FileReport
     from profactory.inference.predictor import Predictor
+    from profactory.structure.extraction import StructureReport
 
 __all__ = [
     "PretrainedRun",
@@ -28,6 +29,7 @@ __all__ = [
     "check",
     "evaluate",
     "export",
+    "extract_structures",
     "load",
     "predict",
     "pretrain",
@@ -267,6 +269,8 @@ def evaluate(
     split: str | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
+    structures: str | Path | None = None,
+    missing_structure: Literal["refuse", "mask"] = "refuse",
     **machine: Any,
 ) -> dict[str, Any]:
     """Measure a trained model on labelled data.
@@ -283,6 +287,8 @@ def evaluate(
         Folder for the report.
     overwrite
         Replace what is in `out`.
+    structures, missing_structure
+        As for :func:`train`, for models that read structures.
     **machine
         ``device``, ``precision``, ``tokens_per_batch``.
 
@@ -292,8 +298,11 @@ def evaluate(
         As ``report/metrics.json``: ``{"test": {"mcc": {"value", "low", "high"}, …}}``.
     """
     from profactory.pipeline.evaluate import evaluate_model
+    from profactory.structure.joining import StructureJoin
 
-    return evaluate_model(model_path(run), str(data), split=split, out=out, overwrite=overwrite, **machine)
+    path = model_path(run)
+    join = StructureJoin.open(structures, missing=missing_structure)
+    return evaluate_model(path, str(data), split=split, out=out, overwrite=overwrite, join=join, **machine)
 
 
 def predict(
@@ -304,6 +313,8 @@ def predict(
     overwrite: bool = False,
     sequence_column: str | None = None,
     residue_table: str | Path | None = None,
+    structures: str | Path | None = None,
+    missing_structure: Literal["refuse", "mask"] = "refuse",
     on_progress: Callable[[int, int], None] | None = None,
     **machine: Any,
 ) -> list[dict[str, Any]] | FileReport:
@@ -325,6 +336,10 @@ def predict(
         Column with the sequences; found by its name if not given.
     residue_table
         For residue tasks: a second file, with a row per residue.
+    structures
+        For models that read them: folder of coordinates or table of ``profactory structure``.
+    missing_structure
+        A row without one has no prediction (``refuse``), or is read with a mask (``mask``).
     on_progress
         Called with the number of rows that are done and of all rows of the file.
     **machine
@@ -336,6 +351,7 @@ def predict(
         Sequences: one record each. File: what was written and which rows could not be used.
     """
     from profactory.inference.tables import open_request, predict_file
+    from profactory.structure.joining import StructureJoin
 
     if not isinstance(source, str | Path):
         return load(run, rows=len(source), **machine).predict(list(source))
@@ -345,8 +361,14 @@ def predict(
             fix='out="predictions.csv", or give a list of sequences',
         )
     model_path(run)
+    missing: Literal["mask", "empty"] = "mask" if missing_structure == "mask" else "empty"
     request = open_request(  # what can be refused is refused before the model is loaded
-        source, out, sequence_column=sequence_column, overwrite=overwrite, residue_table=residue_table
+        source,
+        out,
+        sequence_column=sequence_column,
+        overwrite=overwrite,
+        residue_table=residue_table,
+        join=StructureJoin.open(structures, missing=missing, sequence_column=sequence_column),
     )
     predictor = load(run, rows=request.rows, **machine)
     return predict_file(predictor, request, on_progress=on_progress)
@@ -413,6 +435,24 @@ def export(
     from profactory.pipeline.export import export_model
 
     return export_model(folder, target, format=format, quantize=quantize, force=force, overwrite=overwrite)
+
+
+def extract_structures(
+    sources: str | Path | Sequence[str | Path], out: str | Path, **options: Any
+) -> StructureReport:
+    """Write a table of what coordinates say of every chain.
+
+    Parameters
+    ----------
+    sources
+        PDB, mmCIF and BinaryCIF files, and folders of them.
+    out, **options
+        See :func:`profactory.structure.extraction.extract_structures`.
+    """
+    from profactory.structure import extraction
+
+    paths = [sources] if isinstance(sources, str | Path) else list(sources)
+    return extraction.extract_structures(paths, out, **options)
 
 
 def check(data: str | Path, **options: Any) -> DataReport:

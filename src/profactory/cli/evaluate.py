@@ -8,7 +8,16 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from profactory.cli import terminal
-from profactory.cli.flags import OUTPUT, Device, Json, Overwrite, Precision, TokensPerBatch
+from profactory.cli.flags import (
+    OUTPUT,
+    Device,
+    Json,
+    MissingStructure,
+    Overwrite,
+    Precision,
+    Structures,
+    TokensPerBatch,
+)
 
 
 def evaluate(
@@ -17,6 +26,8 @@ def evaluate(
     /,
     *,
     split: str | None = None,
+    structures: Structures = None,
+    missing_structure: MissingStructure = "refuse",
     out: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -39,6 +50,11 @@ def evaluate(
         Labelled data in any format that train reads.
     split
         Use only this part (train, validation or test) of divided data.
+    structures
+        For models that read structures: folder of PDB or mmCIF files, or a
+        table made by profactory structure; joined by exact id.
+    missing_structure
+        A row without a structure: one that cannot be used, or read with a mask.
     out
         Folder for metrics, predictions, plots and report.html.
     overwrite
@@ -60,6 +76,8 @@ def evaluate(
         data,
         split=split,
         out=out,
+        structures=structures,
+        missing_structure=missing_structure,
         overwrite=overwrite,
         device=device,
         precision=precision,

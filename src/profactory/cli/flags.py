@@ -48,6 +48,9 @@ Device = Annotated[str, _MACHINE]
 Engine = Annotated[str, _MACHINE]
 Precision = Annotated[str, _MACHINE]
 TokensPerBatch = Annotated[int | None, _MACHINE]
+_DATA = Parameter(group=_group(TrainConfig, "Data"))
+Structures = Annotated[str | None, _DATA]
+MissingStructure = Annotated[Literal["refuse", "mask"], _DATA]
 
 
 def with_settings(*names: str, of: type[Configuration] = TrainConfig) -> Callable[[Command], Command]:

@@ -34,6 +34,7 @@ COMMANDS = (
     ("doctor", "doctor:doctor", "Check this machine: Python, torch, GPU, memory, disk, packages.", FIRST),
     ("check", "data:check", "Report on a table of sequences; name every row that cannot be used.", DATA),
     ("split", "data:split", "Divide a table into train, validation and test.", DATA),
+    ("structure", "structure:structure", "Turn PDB and mmCIF files into 3Di and secondary structure.", DATA),
     ("datasets", "datasets:datasets", "The data sets that have a name: list, show, preview, push.", DATA),
     ("train", "train:train", "Train a model on a table; says what it chose and why.", MODEL),
     ("pretrain", "pretrain:pretrain", "Train a language model on sequences, new or continued.", MODEL),

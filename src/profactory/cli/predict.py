@@ -18,8 +18,10 @@ from profactory.cli.flags import (
     Device,
     Engine,
     Json,
+    MissingStructure,
     Overwrite,
     Precision,
+    Structures,
     TokensPerBatch,
     UsageError,
 )
@@ -33,6 +35,8 @@ def predict(
     *,
     sequence: Annotated[list[str] | None, Parameter(negative=())] = None,
     sequence_column: str | None = None,
+    structures: Structures = None,
+    missing_structure: MissingStructure = "refuse",
     long: Literal["truncate", "windows", "error"] = "truncate",
     out: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
     residue_table: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
@@ -63,6 +67,11 @@ def predict(
         A sequence, instead of a file; may be repeated.
     sequence_column
         Column with the sequences; found by its name if not given.
+    structures
+        For models that read structures: folder of PDB or mmCIF files, or a
+        table made by profactory structure; joined by exact id.
+    missing_structure
+        A row without a structure: no prediction, or read with a mask.
     long
         A sequence longer than the model reads: read its beginning, read it
         in overlapping windows, or refuse it.
@@ -96,6 +105,8 @@ def predict(
             overwrite=overwrite,
             sequence_column=sequence_column,
             residue_table=residue_table,
+            structures=structures,
+            missing_structure=missing_structure,
             long=long,
             engine=engine,
             tokens_per_batch=tokens_per_batch,

@@ -24,6 +24,12 @@ class DataSettings(Settings):
     """Column with the labels; repeat the option for several regression targets."""
     split_column: str | None = None
     """Column with train, validation and test; found by its name if not given."""
+    id_column: str | None = None
+    """Column with the id of each protein, by which its structure is found; found by its name if not given."""
+    structures: str | None = None
+    """Folder of PDB or mmCIF files, or a table made by `profactory structure`; joined by exact id."""
+    missing_structure: Literal["refuse", "mask"] = "refuse"
+    """What becomes of a row without structure: a row that cannot be used, or kept with a mask."""
     header_pattern: str | None = None
     """FASTA: a regular expression whose named groups become columns: '(?P<id>[^|]+)[|](?P<label>.+)'."""
     task: TaskKind | None = None
@@ -50,6 +56,8 @@ class DataSettings(Settings):
         found = []
         if self.limit and self.sample:
             found.append("limit and sample were both given; give one")
+        if not self.structures and self.model_fields_set & {"missing_structure", "id_column"}:
+            found.append("missing_structure and id_column have a meaning only with structures")
         if any(ratio < 0 for ratio in self.split_ratios) or not 0.999 < sum(self.split_ratios) < 1.001:
             found.append(f"split_ratios must be three shares that add up to 1, not {self.split_ratios}")
         if self.split_ratios[0] <= 0 or self.split_ratios[1] <= 0:

@@ -65,7 +65,7 @@ METHODS: Mapping[str, Method] = {
     "ses-adapter": Method(
         "attention from fixed residues to structure strings",
         (1e-3, 5e-4),
-        ("structure_columns",),
+        ("structure_columns", "structures"),
         frozen=True,
         per_residue=True,
     ),

@@ -18,7 +18,7 @@ from profactory.data.columns import Columns, find_columns, normalise
 from profactory.data.dataset import FILE, LENGTH, LINE, SPLIT, SPLIT_CODES
 from profactory.data.overlap import hash_rows
 from profactory.data.problems import Problems
-from profactory.data.reading import Chunk, Table, open_table
+from profactory.data.reading import Chunk, Join, Table, open_table
 from profactory.data.residues import clean_sequences, lengths_of
 from profactory.data.sources import SPLIT_WORDS, SourceFile
 from profactory.errors import ColumnError, Problem, ReadError, shorten
@@ -86,7 +86,13 @@ class Ingested:
     hashes: list[NDArray[np.int64]] = field(default_factory=list)
 
 
-def ingest(files: Sequence[SourceFile], reading: Reading, target: Path, problems: Problems) -> Ingested:
+def ingest(
+    files: Sequence[SourceFile],
+    reading: Reading,
+    target: Path,
+    problems: Problems,
+    join: Join | None = None,
+) -> Ingested:
     """Read all files into one Arrow IPC file.
 
     Parameters
@@ -99,6 +105,8 @@ def ingest(files: Sequence[SourceFile], reading: Reading, target: Path, problems
         Arrow file to be written.
     problems
         Collects the rows that are left out.
+    join
+        Adds columns to each table.
 
     Raises
     ------
@@ -106,6 +114,7 @@ def ingest(files: Sequence[SourceFile], reading: Reading, target: Path, problems
         A file cannot be read, or lacks a column that it must have.
     """
     tables = [open_table(file.path, header_pattern=reading.header_pattern) for file in files]
+    tables = [join(table) for table in tables] if join else tables
     columns = _columns_of(tables, files, reading)
     names = list(dict.fromkeys(name for table in tables for name in table.columns))
     result = Ingested(columns, names)

@@ -28,6 +28,7 @@ from profactory.data.ingest import Ingested, Reading, ingest
 from profactory.data.labels import CheckedLabels, check_labels
 from profactory.data.overlap import count_overlaps
 from profactory.data.problems import Problems, stored_problems
+from profactory.data.reading import Join
 from profactory.data.reading.detect import check_is_file
 from profactory.data.sources import SourceFile, find_sources, settings_of
 from profactory.errors import ColumnError, ConfigError, DataError, Problem, ReadError, RowError
@@ -81,6 +82,7 @@ def prepare_dataset(
     limit: int | None = None,
     sample: float | None = None,
     seed: int = 0,
+    join: Join | None = None,
     cache: str | Path | None = None,
 ) -> Prepared:
     """Read, check and keep a data set; the second time it is only verified and opened.
@@ -106,6 +108,8 @@ def prepare_dataset(
         Keep this share of the rows, drawn with `seed`.
     seed
         For `sample`.
+    join
+        Adds columns to each table while it is read.
     cache
         Folder for validated data sets; ``cache_dir()/datasets`` if None.
 
@@ -135,12 +139,12 @@ def prepare_dataset(
     )
     sources = [_describe(file) for file in files]
     folder = Path(cache) if cache else cache_dir() / "datasets"
-    folder = folder / _key(sources, reading, task, bad_rows)
+    folder = folder / _key(sources, reading, task, bad_rows, join)
     kept = _from_cache(folder)
     if kept is not None:
         return kept
     with atomic_dir(folder) as temporary:
-        _Preparation(str(source), files, reading, bad_rows).run(temporary, sources, task)
+        _Preparation(str(source), files, reading, bad_rows, join).run(temporary, sources, task)
     return _load(folder, verify=False)
 
 
@@ -164,7 +168,13 @@ def _describe(file: SourceFile) -> dict[str, Any]:
     return {"path": str(path), "split": file.split, "size": size, "sha256": digest}
 
 
-def _key(sources: list[dict[str, Any]], reading: Reading, task: TaskKind | Task | None, bad_rows: str) -> str:
+def _key(
+    sources: list[dict[str, Any]],
+    reading: Reading,
+    task: TaskKind | Task | None,
+    bad_rows: str,
+    join: Join | None,
+) -> str:
     wanted = task.to_dict() if isinstance(task, Task) else task
     description = {
         "version": VERSION,
@@ -173,6 +183,8 @@ def _key(sources: list[dict[str, Any]], reading: Reading, task: TaskKind | Task 
         "task": wanted,
         "bad_rows": bad_rows,
     }
+    if join is not None:
+        description["join"] = join.key
     return sha256_bytes(json.dumps(description, sort_keys=True).encode())[:32]
 
 
@@ -206,6 +218,7 @@ class _Preparation:
     files: list[SourceFile]
     reading: Reading
     bad_rows: str
+    join: Join | None = None
     problems: Problems = field(default_factory=Problems)
 
     def run(self, folder: Path, sources: list[dict[str, Any]], wanted: TaskKind | Task | None) -> None:
@@ -213,7 +226,7 @@ class _Preparation:
         store = folder / REJECTED_FILE if self.bad_rows == "drop" else None
         self.problems = Problems(store, [str(file.path) for file in self.files])
         data = folder / DATA_FILE
-        ingested = ingest(self.files, self.reading, data, self.problems)
+        ingested = ingest(self.files, self.reading, data, self.problems, self.join)
         table = open_arrow(data)
         if not table.num_rows:
             raise self._bad_rows(ingested.rows_read, 0)

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from profactory.data.bundled import bundled_path
 from profactory.data.columns import find_columns
-from profactory.data.reading import Table, open_table
+from profactory.data.reading import Join, Table, open_table
 from profactory.data.residues import clean_sequences
 from profactory.data.structure_columns import match_structure_columns
 from profactory.data.structure_strings import structure_problems
@@ -67,6 +67,7 @@ class FileRequest:
     out: Path
     residue_table: Path | None = None
     identifier: str | None = None
+    join: Join | None = None
 
     @cached_property
     def rows(self) -> int:
@@ -81,6 +82,7 @@ def open_request(
     sequence_column: str | None = None,
     overwrite: bool = False,
     residue_table: str | Path | None = None,
+    join: Join | None = None,
 ) -> FileRequest:
     """Check what can be checked before a model is loaded.
 
@@ -96,6 +98,8 @@ def open_request(
         Replace `out` and `residue_table` if they exist.
     residue_table
         For residue tasks: a second file, with a row per residue.
+    join
+        Adds columns to the table while it is read.
 
     Raises
     ------
@@ -105,13 +109,14 @@ def open_request(
         The input cannot be read, or has no sequences.
     """
     table = open_table(bundled_path(str(source)) or source)
+    table = join(table) if join else table
     columns = find_columns(table.columns, sequence=sequence_column, need_label=False, file=str(source))
     long = None if residue_table is None else Path(residue_table)
     for target in [Path(out)] if long is None else [Path(out), long]:
         _check_target(table.path, target, overwrite)
     if long == Path(out):
         raise ProFactoryError("Two tables cannot be one file.", fix="choose another --residue-table")
-    return FileRequest(table, columns.sequence, str(source), Path(out), long, columns.identifier)
+    return FileRequest(table, columns.sequence, str(source), Path(out), long, columns.identifier, join)
 
 
 def predict_file(
@@ -185,6 +190,7 @@ def _identity(predictor: Predictor, request: FileRequest) -> dict[str, Any]:
     """Return all that decides the numbers, beside the options of a file."""
     return {
         "input_sha256": sha256_file(request.table.path),
+        "join": None if request.join is None else request.join.key,
         "sequence_column": request.sequence,
         "model": predictor.fingerprint,
         "engine": predictor.engine.describe(),

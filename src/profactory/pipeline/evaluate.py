@@ -14,11 +14,19 @@ from profactory.errors import RunExistsError, SplitError
 from profactory.evaluation.report import EvaluatedSplit, measure, write_report
 from profactory.inference.opening import open_predictor
 from profactory.progress import Progress
+from profactory.structure.joining import StructureJoin
 from profactory.training.sources import truncated
 
 
 def evaluate_model(
-    model: Path, source: str, *, split: str | None, out: str | Path | None, overwrite: bool, **machine: Any
+    model: Path,
+    source: str,
+    *,
+    split: str | None,
+    out: str | Path | None,
+    overwrite: bool,
+    join: StructureJoin | None = None,
+    **machine: Any,
 ) -> dict[str, Any]:
     """Measure a saved model; see :func:`profactory.api.evaluate`."""
     folder = Path(out) if out is not None else None
@@ -28,7 +36,7 @@ def evaluate_model(
         )
     predictor = open_predictor(model, **machine)
     task = predictor.task
-    dataset = prepare_dataset(source, task=task).dataset
+    dataset = prepare_dataset(source, task=task, join=join).dataset
     dataset, name = _chosen_rows(dataset, split)
     needed = predictor.model.extra_inputs.structures
     structures = match_structure_columns(dataset.table.column_names, needed, file=source)

@@ -23,6 +23,7 @@ from profactory.models.pooling import choose_pooling
 from profactory.models.zoo import ModelSpec, resolve
 from profactory.pipeline.choices import Choices, choose
 from profactory.pipeline.extras import check_features, check_packages, find_structures
+from profactory.structure.joining import StructureJoin
 from profactory.tasks import Task, Values
 from profactory.training.sources import truncated
 
@@ -163,6 +164,12 @@ def _read(source: str, config: TrainConfig) -> Prepared:
         limit=config.limit,
         sample=config.sample,
         seed=config.seed,
+        join=StructureJoin.open(
+            config.structures,
+            missing=config.missing_structure,
+            sequence_column=config.sequence_column,
+            id_column=config.id_column,
+        ),
     )
 
 

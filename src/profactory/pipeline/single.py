@@ -29,6 +29,8 @@ def make_run(job: Job, out: str | Path | None, overwrite: bool = False) -> Run:
     """Make the directory of a run, named after data, model and method unless told otherwise."""
     path = Path(out) if out else new_run_path(RUNS_FOLDER, job.source, job.config.model, job.choices.method)
     asked = {"data": durable_name(job.source), **job.config.model_dump(mode="json", exclude_unset=True)}
+    if job.config.structures:
+        asked["structures"] = str(Path(job.config.structures).absolute())
     return Run.create(path, asked, overwrite=overwrite)
 
 

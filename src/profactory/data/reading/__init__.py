@@ -16,9 +16,9 @@ from profactory.data.reading.excel import ExcelTable
 from profactory.data.reading.fasta import FastaTable
 from profactory.data.reading.json_lines import JsonTable
 from profactory.data.reading.parquet import ParquetTable
-from profactory.data.reading.table import Chunk, Limits, Table
+from profactory.data.reading.table import Chunk, Join, Limits, Table
 
-__all__ = ["TABLE_SUFFIXES", "Chunk", "Limits", "Table", "missing_file", "open_table", "suffix_of"]
+__all__ = ["TABLE_SUFFIXES", "Chunk", "Join", "Limits", "Table", "missing_file", "open_table", "suffix_of"]
 
 
 def open_table(path: str | Path, *, header_pattern: str | None = None, limits: Limits | None = None) -> Table:

@@ -71,6 +71,19 @@ class Table(Protocol):
         ...
 
 
+class Join(Protocol):
+    """Adds columns to a table while it is read."""
+
+    @property
+    def key(self) -> str:
+        """Hash of all that decides what is added."""
+        ...
+
+    def __call__(self, table: Table) -> Table:
+        """Return the table with the columns added."""
+        ...
+
+
 def text_batch(columns: Sequence[str], cells: Sequence[Sequence[str] | pa.Array]) -> pa.RecordBatch:
     """Make a record batch of string columns."""
     arrays = [

@@ -1,0 +1,80 @@
+"""Structures joined while a table is read: training, evaluation, prediction."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+import profactory
+from profactory.errors import ColumnError, ConfigError, RowError
+from tests.support.models import tiny_esm
+from tests.support.tables import read_rows, write_table
+
+
+def write(file: Path, rows: list[dict[str, str]]) -> Path:
+    with file.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return file
+
+
+@pytest.fixture
+def proteins(tmp_path: Path) -> Path:
+    return write_table(tmp_path / "proteins.csv", "regression", rows=30)
+
+
+@pytest.fixture
+def structures(proteins: Path, tmp_path: Path) -> Path:
+    """Structures of all proteins; those of the first lack two residues in the middle."""
+    rows = [
+        {"id": row["id"], "sequence": row["sequence"], "ss8": "H" * len(row["sequence"])}
+        for row in read_rows(proteins)
+    ]
+    rows[0] = {"id": rows[0]["id"], **{k: rows[0][k][:3] + rows[0][k][5:] for k in ("sequence", "ss8")}}
+    return write(tmp_path / "structures.csv", rows)
+
+
+def test_from_structures_to_predictions(proteins: Path, structures: Path, tmp_path: Path) -> None:
+    model = str(tiny_esm(tmp_path / "tiny"))
+    options = {"model": model, "epochs": 1}
+    run = profactory.train(proteins, out=tmp_path / "run", structures=str(structures), **options)
+    section = profactory.api.read_json(run.path / "model" / "config.json")["profactory"]
+    assert section["design"]["method"] == "ses-adapter"
+    assert section["design"]["structures"] == {"ss8": "ss8"}
+    metrics = profactory.evaluate(run.path, proteins, structures=structures)
+    assert metrics["test"]["rmse"]["value"] > 0
+    with pytest.raises(ColumnError, match="'ss8'"):
+        profactory.predict(run.path, proteins, out=tmp_path / "without.csv")
+
+    rows = read_rows(proteins)
+    strange = [*rows[:3], {**rows[3], "id": "unknown"}]
+    new = write(tmp_path / "new.csv", strange)
+    profactory.predict(run.path, new, out=tmp_path / "out.csv", structures=structures)
+    written = read_rows(tmp_path / "out.csv")
+    assert [row["id"] for row in written] == [row["id"] for row in strange]
+    assert [bool(row["prediction"]) for row in written] == [True, True, True, False]
+    assert "eight-state" in written[3]["error"]
+    profactory.predict(
+        run.path, new, out=tmp_path / "masked.csv", structures=structures, missing_structure="mask"
+    )
+    masked = read_rows(tmp_path / "masked.csv")
+    assert all(row["prediction"] for row in masked)
+    assert [row["prediction"] for row in masked[:3]] == [row["prediction"] for row in written[:3]]
+
+
+def test_structures_are_never_ignored(proteins: Path, structures: Path, tmp_path: Path) -> None:
+    """A15: a method that does not read them is an error; so is a row without one."""
+    options = {"out": tmp_path / "run", "structures": str(structures)}
+    with pytest.raises(ConfigError, match="structures has no meaning with method lora"):
+        profactory.train(proteins, method="lora", **options)
+    rows = read_rows(proteins)
+    rows[4]["id"] = "unknown"
+    write(proteins, rows)
+    with pytest.raises(RowError, match="1 of 30 rows") as caught:
+        profactory.train(proteins, **options)
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.column, problem.value) == (6, "id", "unknown")
+    assert not (tmp_path / "run").exists()
