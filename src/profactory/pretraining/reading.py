@@ -18,7 +18,7 @@ from profactory.files import atomic_dir, atomic_write_json, cache_dir, read_json
 from profactory.pretraining.corpus import LAST_STANDARD, NO_LABEL, SS8_STATES, UNK, Corpus, codes_of, encode
 
 #: Raised whenever the arrays change their meaning, so that none of an older version is taken from the cache.
-_VERSION = 1
+_VERSION = 2
 _SKIPPED_SHOWN = 10
 _LETTER_TO_SS8 = codes_of(SS8_STATES, 0, NO_LABEL)
 _LETTER_TO_LEVEL = codes_of("0123456789", 0, NO_LABEL)
