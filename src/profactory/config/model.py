@@ -19,6 +19,8 @@ class ModelSettings(Settings):
 
     model: str = "mini"
     """Protein language model: a name of `profactory models list`, a Hub id or a folder."""
+    init: str | None = None
+    """Run, or its model folder, to go on from: the whole model with adapter and head; instead of --model."""
     revision: str | None = None
     """Commit or tag of a Hub model; the catalogue's if not given."""
     trust_remote_code: bool = False

@@ -104,21 +104,14 @@ def load_model(
         If it is no model of ours, incomplete, damaged, unsafe or written by a newer version.
     """
     section = read_section(directory)
-    if "ensemble" in section:
-        raise ModelLoadError(
-            f"{directory} is an ensemble of {len(section['ensemble'])} models.",
-            expected="one model",
-            fix=f"give one of them: {directory / 'members' / str(section['ensemble'][0])}",
-        )
+    design, task, spec = read_description(directory)
     try:
-        design, task = Design.from_dict(section["design"]), Task.from_dict(section["task"])
-        calibration = Calibration.from_dict(section["calibration"])
-        spec, dtype = _spec_of(directory, section["backbone"])
+        calibration, dtype = (
+            Calibration.from_dict(section["calibration"]),
+            _DTYPES[str(section["backbone"]["dtype"])],
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ModelLoadError(
-            f'The section "profactory" of {directory / "config.json"} is incomplete: {error}',
-            expected="config.json as it was saved",
-        ) from error
+        raise _incomplete(directory, error) from error
     backbone = backbone or Backbone.load(
         spec, dtype=dtype, attention=attention, trust_remote_code=trust_remote_code, layer=design.layer
     )
@@ -132,6 +125,35 @@ def load_model(
     _check_hashes(directory, section)
     _check_answers(model, section, directory)
     return model.eval()
+
+
+def read_description(directory: Path) -> tuple[Design, Task, ModelSpec]:
+    """Read what a saved model is, without loading it: architecture, task, and where its backbone is.
+
+    Raises
+    ------
+    ModelLoadError
+        As :func:`load_model`.
+    """
+    section = read_section(directory)
+    if "ensemble" in section:
+        raise ModelLoadError(
+            f"{directory} is an ensemble of {len(section['ensemble'])} models.",
+            expected="one model",
+            fix=f"give one of them: {directory / 'members' / str(section['ensemble'][0])}",
+        )
+    try:
+        spec, _ = _spec_of(directory, section["backbone"])
+        return Design.from_dict(section["design"]), Task.from_dict(section["task"]), spec
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _incomplete(directory, error) from error
+
+
+def _incomplete(directory: Path, error: Exception) -> ModelLoadError:
+    return ModelLoadError(
+        f'The section "profactory" of {directory / "config.json"} is incomplete: {error}',
+        expected="config.json as it was saved",
+    )
 
 
 def saved_fingerprint(directory: Path) -> str:

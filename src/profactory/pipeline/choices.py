@@ -42,6 +42,8 @@ class Choices:
         Whether the backbone's output is computed once and kept.
     batch_size, tokens_per_batch
         One of them is None.
+    init
+        Hash of the trained model that the run goes on from.
     reasons
         Why, by setting; only for what the user left open.
     """
@@ -59,6 +61,7 @@ class Choices:
     epochs: int
     patience: int
     monitor: str
+    init: str | None = None
     reasons: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

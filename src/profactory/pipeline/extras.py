@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from importlib.util import find_spec
 
 from profactory.config import TrainConfig
 from profactory.config.methods import METHODS, implied_method
 from profactory.data.dataset import Dataset
-from profactory.data.structure_columns import check_strings, find_structure_columns
+from profactory.data.structure_columns import check_strings, find_structure_columns, match_structure_columns
 from profactory.data.structure_strings import KINDS
 from profactory.errors import ColumnError, ConfigError, MissingExtraError
 from profactory.models.descriptors import check_descriptors
@@ -45,8 +46,19 @@ def check_features(config: TrainConfig, task: Task) -> None:
     check_descriptors(config.features)
 
 
-def find_structures(config: TrainConfig, dataset: Dataset) -> dict[str, str]:
+def find_structures(
+    config: TrainConfig, dataset: Dataset, trained: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Find the structure strings that the method reads, and check every one; empty if it reads none.
+
+    Parameters
+    ----------
+    config
+        What was asked.
+    dataset
+        The table.
+    trained
+        Of a model that goes on: the strings that it reads, and the columns in which they were.
 
     Raises
     ------
@@ -62,7 +74,10 @@ def find_structures(config: TrainConfig, dataset: Dataset) -> dict[str, str]:
             fix="use --pooling mean, attention, light-attention or max",
         )
     names = dataset.table.column_names
-    columns = find_structure_columns(names, config.structure_columns)
+    if trained is not None:
+        columns = match_structure_columns(names, trained)
+    else:
+        columns = find_structure_columns(names, config.structure_columns)
     if not columns:
         usual = "; ".join(f"{kind.title}: {', '.join(kind.columns)}" for kind in KINDS.values())
         raise ColumnError(

@@ -87,10 +87,9 @@ def fit_model(
             on_evaluation(metrics)
         return metrics
 
-    _scale_outputs(model, job.targets("train"))
-    if model.beside is not None:
-        read = [sequence[: job.choices.max_length] for sequence in job.sequences("train")]
-        model.beside.standardise(torch.from_numpy(describe(read, model.design.descriptors)))
+    if job.initial is None:  # a trained model keeps its units
+        _scale_outputs(model, job.targets("train"))
+        _standardise(model, job.sequences("train"))
     with _threads(job):
         result = fit(LossModel(model), source, validate, run, fit_settings(job), resume=resume, force=force)
     return Trained(model, outputs, result)
@@ -109,6 +108,13 @@ def _threads(job: Job) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _standardise(model: ProteinModel, sequences: list[str]) -> None:
+    """Let physico-chemical numbers count in their deviations among the training sequences."""
+    if model.beside is not None:
+        read = [sequence[: model.max_length] for sequence in sequences]
+        model.beside.standardise(torch.from_numpy(describe(read, model.design.descriptors)))
 
 
 def _scale_outputs(model: ProteinModel, targets: Values) -> None:

@@ -89,7 +89,7 @@ def _train(member: Member, place: Path, shared: ProteinModel | None, force: bool
 
 def _model(job: Job, shared: ProteinModel | None) -> ProteinModel:
     """Return an untrained model; a frozen backbone that was read before is used again."""
-    if shared is None or not METHODS[job.choices.method].frozen:
+    if shared is None or job.initial is not None or not METHODS[job.choices.method].frozen:
         return build_model(job)
     return ProteinModel.assemble(shared.backbone, job.task, shared.design, seed=job.config.seed)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from profactory.models.zoo import ModelSpec, resolve
 from profactory.pipeline.choices import Choices, choose
 from profactory.pipeline.extras import check_features, check_packages, find_structures
 from profactory.structure.joining import StructureJoin
+from profactory.pipeline.initial import Initial, find_initial
 from profactory.tasks import Task, Values
 from profactory.training.sources import truncated
 
@@ -48,6 +49,7 @@ class Job:
     division: Division
     choices: Choices
     structures: Mapping[str, str] = field(default_factory=dict)
+    initial: Initial | None = None
 
     @property
     def dataset(self) -> Dataset:
@@ -132,10 +134,12 @@ def prepare_job(source: str, config: TrainConfig, *, like: Job | None = None) ->
     ProFactoryError
         For unusable data, an unknown model, or options that do not go together.
     """
-    config = with_settings_of(source, config)
-    check_packages(config)
-    spec = resolve(config.model, revision=config.revision)
-    prepared = like.prepared if like else _read(source, config)
+    asked = with_settings_of(source, config)
+    check_packages(asked)
+    initial = find_initial(asked)
+    config = asked if initial is None else initial.settings(asked)
+    spec = resolve(config.model, revision=config.revision) if initial is None else initial.spec
+    prepared = like.prepared if like else _read(source, config, initial.task if initial else None)
     task = prepared.task
     if task is None:
         raise ConfigError(
@@ -145,21 +149,23 @@ def prepare_job(source: str, config: TrainConfig, *, like: Job | None = None) ->
     # Refused before the rows are divided, which may take long:
     choose_pooling(config.pooling, task, spec)
     check_features(config, task)
-    structures = find_structures(config, prepared.dataset)
+    structures = find_structures(config, prepared.dataset, initial.structures if initial else None)
     division = like.division if like else divide(prepared.dataset, task, config)
     choices = choose(config, task, spec, train_rows=count_splits(division.splits)["train"])
     _check_monitor(choices.monitor, task)
-    return Job(source, config, prepared, task, spec, division, choices, structures)
+    if initial is not None:
+        choices = replace(choices, init=initial.fingerprint)
+    return Job(source, asked, prepared, task, spec, division, choices, structures, initial)
 
 
-def _read(source: str, config: TrainConfig) -> Prepared:
+def _read(source: str, config: TrainConfig, task: Task | None) -> Prepared:
     return prepare_dataset(
         source,
         sequence_column=config.sequence_column,
         label_column=config.label_column,
         split_column=config.split_column,
         header_pattern=config.header_pattern,
-        task=config.task,
+        task=task or config.task,
         bad_rows=config.bad_rows,
         limit=config.limit,
         sample=config.sample,

@@ -151,6 +151,7 @@ def provenance(job: Job) -> dict[str, Any]:
         "profactory": __version__,
         "data_sha256": job.dataset.content_hash,
         "source": job.source,
+        "init": job.config.init,
         "splits": job.describe_data()["splits"],
         "seed": job.config.seed,
     }

@@ -48,7 +48,18 @@ def carry_out(job: Job, run: Run, cost: Estimate | None, *, resume: bool = False
 
 
 def build_model(job: Job) -> ProteinModel:
-    """Return the untrained model of a job."""
+    """Return the model of a job as it is before training."""
+    config = job.config
+    if job.initial is None:
+        model = _new_model(job)
+    else:
+        model = job.initial.load(trust_remote_code=config.trust_remote_code)
+    if config.gradient_checkpointing:
+        model.backbone.checkpoint_gradients()
+    return model
+
+
+def _new_model(job: Job) -> ProteinModel:
     config = job.config
     tuning = Tuning(
         rank=config.lora_rank,
@@ -57,7 +68,7 @@ def build_model(job: Job) -> ProteinModel:
         target_modules=None if config.lora_target_modules is None else tuple(config.lora_target_modules),
         last_layers=config.unfreeze_layers,
     )
-    model = ProteinModel.build(
+    return ProteinModel.build(
         job.spec,
         job.task,
         method=job.choices.method,
@@ -72,9 +83,6 @@ def build_model(job: Job) -> ProteinModel:
         trust_remote_code=config.trust_remote_code,
         seed=config.seed,
     )
-    if config.gradient_checkpointing:
-        model.backbone.checkpoint_gradients()
-    return model
 
 
 def announce(job: Job, run: Run, cost: Estimate | None) -> None:

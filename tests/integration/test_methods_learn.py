@@ -1,0 +1,39 @@
+"""Every method on real data: the validation loss falls below that of the start."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from profactory.config import TrainConfig
+from profactory.config.methods import METHODS
+from profactory.pipeline.fitting import fit_model
+from profactory.pipeline.preparation import prepare_job
+from profactory.pipeline.single import build_model, make_run
+from profactory.training import loop
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "ses-adapter"])
+def test_the_validation_loss_falls(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    starts: list[float] = []
+    steps = loop._Fit._steps
+
+    def measured_before(self: Any) -> None:
+        self.module.eval()
+        starts.append(self.validate()["loss"])
+        steps(self)
+
+    monkeypatch.setattr(loop._Fit, "_steps", measured_before)
+    settings = {"method": method, "limit": 200, "max_length": 96, "epochs": 2, "batch_size": 8}
+    job = prepare_job("bundled:demo-membrane", TrainConfig.build({**settings, "device": "cpu"}))
+    run = make_run(job, tmp_path / "run")
+    with run.lock():
+        fit_model(job, build_model(job), run, resume=False)
+    losses = [event["metrics"]["loss"] for event in run.events() if event["event"] == "evaluation"]
+    assert math.isfinite(starts[0])
+    assert min(losses) < 0.9 * starts[0], (starts, losses)
