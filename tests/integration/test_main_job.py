@@ -205,6 +205,8 @@ def test_frozen_embeddings_are_computed_once(model: Path, tmp_path: Path, caplog
         ({"monitor": "f1_maxx"}, ConfigError, "monitor"),
         ({"max_length": 10**6}, ConfigError, "max_length"),
         ({"method": "lora", "lora_target_modules": ["nothing"]}, ConfigError, "nothing"),
+        ({"layer": 3}, ConfigError, "no layer 3"),
+        ({"unfreeze_layers": 3}, ConfigError, "3 layers cannot be trained"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(
@@ -213,7 +215,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
     table = write_table(tmp_path / "t.csv", "single_label_classification")
     with pytest.raises(error, match=words):
         profactory.train(table, out=tmp_path / "run", **{"model": str(model), **change})
-    assert not (tmp_path / "run" / "model").exists()
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])

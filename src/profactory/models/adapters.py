@@ -88,15 +88,9 @@ def attach(network: Any, config: Any) -> PeftModel:
 
 
 def find_targets(backbone: Backbone, names: Sequence[str]) -> list[str]:
-    """Return the paths of the linear layers that names mean, each of which must match one.
+    """Return the paths of the linear layers that names mean; see :func:`choose_targets`.
 
-    A name matches a layer whose dotted path is it or ends with it; ``*`` stands for one part of a path.
     Layers behind the one whose output is taken are left out.
-
-    Raises
-    ------
-    ConfigError
-        Listing the layers that exist.
     """
     beyond = {id(part) for module in backbone.beyond() for part in module.modules()}
     paths = [
@@ -106,13 +100,26 @@ def find_targets(backbone: Backbone, names: Sequence[str]) -> list[str]:
         and id(module) not in beyond
         and not set(backbone.family.unused) & set(path.split("."))
     ]
+    return choose_targets(paths, names, backbone.spec.name)
+
+
+def choose_targets(paths: Sequence[str], names: Sequence[str], model: str) -> list[str]:
+    """Return the paths that names mean, each of which must match one.
+
+    A name matches a layer whose dotted path is it or ends with it; ``*`` stands for one part of a path.
+
+    Raises
+    ------
+    ConfigError
+        Listing the layers that exist.
+    """
     found = {name: [path for path in paths if matches(name, path)] for name in names}
     unmatched = [name for name, hits in found.items() if not hits]
     if unmatched or not names:
         existing = sorted({path.rsplit(".", 1)[-1] for path in paths})
         asked = ", ".join(map(repr, unmatched)) or "as asked: the list is empty"
         raise ConfigError(
-            f"No layer of {backbone.spec.name} is called {asked}.",
+            f"No layer of {model} is called {asked}.",
             expected=f"names among {', '.join(existing)}, or the end of a dotted path such as {paths[0]!r}"
             if paths
             else "a layer above the embedding, see --layer",

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from profactory.config.methods import METHODS
 from profactory.data.homology import usable_cores
 from profactory.models.families import DEFAULT_MAX_LENGTH
 from profactory.models.zoo import ModelSpec
@@ -35,6 +36,7 @@ BATCH_TOKENS = 4096  # unless the user says otherwise, and whenever embeddings a
 HEAD_BATCH = 64
 ADAM = 3  # gradient and two moments of each trained number, or in a checkpoint itself and two moments
 CHECKPOINTS = 3  # two latest and the best
+BLOCK_MATRICES = 12  # squares of the width that the weights of a block amount to
 ATTENTION_MATRICES = 3  # that LoRA adapts in each layer: query, key, value
 
 
@@ -81,6 +83,7 @@ def estimate(
     max_length: int | None = None,
     per_residue: bool = False,
     lora_rank: int = 8,
+    last_layers: int = 2,
     cores: int | None = None,
 ) -> Estimate | None:
     """Estimate memory, time and disk of training on a processor.
@@ -92,7 +95,7 @@ def estimate(
     lengths
         Residues of each sequence, shape ``(n,)``.
     method
-        ``freeze`` (embeddings are computed once), ``full``, or any kind of adapter.
+        A name of :data:`profactory.config.methods.METHODS`; with frozen ones embeddings are computed once.
     precision
         ``fp32``, ``bf16`` or ``fp16``: what is kept for the backward pass takes half in 16 bits. Time is
         always that of 32 bits.
@@ -104,6 +107,8 @@ def estimate(
         Whether one embedding per residue is stored, not one per sequence (``freeze``).
     lora_rank
         Rank of the adapter matrices.
+    last_layers
+        Layers that ``last-layers`` trains.
     cores
         Processor cores; all that this process may use if None.
 
@@ -117,15 +122,18 @@ def estimate(
         return None
     limit = max_length or spec.max_length or DEFAULT_MAX_LENGTH
     tokens = np.minimum(np.asarray(lengths, np.int64), limit) + SPECIAL_TOKENS
-    frozen = method == "freeze"
+    facts = METHODS[method]
+    frozen = facts.frozen
     batch = _batch_tokens(tokens, None if frozen else tokens_per_batch, None if frozen else batch_size)
-    trained = _trained(method, parameters, layers, width, lora_rank)
+    trained = _trained(method, parameters, layers, width, lora_rank, last_layers)
     memory = PROCESS_BYTES + WORKING_BYTES + 4 * parameters + 4 * ADAM * trained
     memory += batch * (LAYER_BYTES * width + ATTENTION_BYTES * int(tokens.max()))
     speed = FORWARD_FLOPS * (cores or usable_cores())
     forward = _forward_flops(tokens, parameters, layers, width) / speed
     # What a checkpoint holds, and the model at the end; one that cannot be fetched again is stored whole.
-    disk = 4 * (CHECKPOINTS * ADAM * trained + (parameters if spec.local or method == "full" else trained))
+    disk = 4 * (
+        CHECKPOINTS * ADAM * trained + (parameters if spec.local or facts.changes_weights else trained)
+    )
     if frozen:
         rows = int(tokens.sum()) if per_residue else len(tokens)
         once, epoch = forward, len(tokens) / HEAD_BATCH * STEP_SECONDS + 6 * rows * width**2 / speed
@@ -147,7 +155,7 @@ def estimate(
 def _size(spec: ModelSpec) -> tuple[int, int, int]:
     """Return parameters, layers and width; a model's folder tells the last two, which give the first."""
     layers, width = spec.layers or 0, spec.width or 0
-    return (spec.parameters or 12 * layers * width**2), layers, width
+    return (spec.parameters or BLOCK_MATRICES * layers * width**2), layers, width
 
 
 def _batch_tokens(tokens: NDArray[np.int64], limit: int | None, sequences: int | None) -> int:
@@ -158,13 +166,15 @@ def _batch_tokens(tokens: NDArray[np.int64], limit: int | None, sequences: int |
     return max(longest, min(limit or BATCH_TOKENS, longest * len(tokens)))
 
 
-def _trained(method: str, parameters: int, layers: int, width: int, rank: int) -> int:
+def _trained(method: str, parameters: int, layers: int, width: int, rank: int, last_layers: int) -> int:
     """Return how many numbers are trained: the head, and the model or its adapters."""
     head = width * width
-    if method == "freeze":
+    if METHODS[method].per_residue:
+        return head + 2 * BLOCK_MATRICES * width**2  # attention to two kinds of strings, at most
+    if METHODS[method].frozen:
         return head
-    if method == "full":
-        return head + parameters
+    if METHODS[method].changes_weights:
+        return head + (last_layers * BLOCK_MATRICES * width**2 if method == "last-layers" else parameters)
     return head + ATTENTION_MATRICES * 2 * layers * rank * width
 
 

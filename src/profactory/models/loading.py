@@ -94,6 +94,19 @@ def load_network(
     return network.eval()  # type: ignore[no-any-return]
 
 
+def sketch_network(folder: Path) -> torch.nn.Module | None:
+    """Build the network of a model folder without its numbers; None if it takes code from a repository."""
+    raw = read_config(folder)
+    kinds = (family for family in FAMILIES.values() if family.model_type == raw.get("model_type"))
+    family = next(kinds, None)
+    if family is None or family.remote_code:
+        return None
+    config = _make_config(folder, family, raw)
+    with torch.device("meta"), _translated(folder):
+        network: torch.nn.Module = getattr(transformers, family.model_class)(config, **family.load_options)
+    return network
+
+
 def _make_config(folder: Path, family: Family, raw: dict[str, Any]) -> Any:
     ignored = code_fields(raw)
     if ignored:

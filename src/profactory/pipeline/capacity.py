@@ -14,6 +14,7 @@ from typing import Any
 from profactory.data.checking_text import duration, size
 from profactory.doctor.machine import free_memory
 from profactory.errors import MemoryBudgetError, RunError
+from profactory.models.design import Design
 from profactory.models.estimate import Estimate, estimate
 from profactory.models.zoo import MINI, resolve
 from profactory.pipeline.preparation import Job
@@ -35,9 +36,11 @@ def expected_cost(job: Job, **changes: Any) -> Estimate | None:
         "batch_size": choices.batch_size,
         "max_length": choices.max_length,
         "lora_rank": job.config.lora_rank,
-        "per_residue": choices.pooling not in ("mean", "max", "cls"),
+        "last_layers": job.config.unfreeze_layers,
         **changes,
     }
+    pooled = Design(method=settings["method"], pooling=choices.pooling).pooled_features
+    settings.setdefault("per_residue", not pooled)
     return estimate(spec, job.dataset.lengths, **settings)
 
 

@@ -22,9 +22,9 @@ from profactory.files import sha256_bytes
 from profactory.models.pooling import choose_pooling
 from profactory.models.zoo import ModelSpec, resolve
 from profactory.pipeline.choices import Choices, choose
-from profactory.pipeline.extras import check_features, check_packages, find_structures
-from profactory.structure.joining import StructureJoin
+from profactory.pipeline.extras import check_features, check_layers, check_packages, find_structures
 from profactory.pipeline.initial import Initial, find_initial
+from profactory.structure.joining import StructureJoin
 from profactory.tasks import Task, Values
 from profactory.training.sources import truncated
 
@@ -139,6 +139,7 @@ def prepare_job(source: str, config: TrainConfig, *, like: Job | None = None) ->
     initial = find_initial(asked)
     config = asked if initial is None else initial.settings(asked)
     spec = resolve(config.model, revision=config.revision) if initial is None else initial.spec
+    check_layers(config, spec)
     prepared = like.prepared if like else _read(source, config, initial.task if initial else None)
     task = prepared.task
     if task is None:
