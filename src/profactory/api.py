@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from profactory.inference.export.report import ExportReport
     from profactory.inference.file_report import FileReport
     from profactory.inference.predictor import Predictor
+    from profactory.pipeline.embed import EmbedReport
     from profactory.structure.extraction import StructureReport
 
 __all__ = [
@@ -27,12 +28,14 @@ __all__ = [
     "SweptRun",
     "TrainedRun",
     "check",
+    "embed",
     "evaluate",
     "export",
     "extract_structures",
     "load",
     "predict",
     "pretrain",
+    "push",
     "resume",
     "sweep",
     "train",
@@ -390,6 +393,63 @@ def load(run: str | Path, **machine: Any) -> Predictor:
     return open_predictor(model_path(run), **machine)
 
 
+def embed(
+    model: str | Path,
+    source: str | Path,
+    out: str | Path,
+    *,
+    pooling: str = "mean",
+    layer: int = -1,
+    max_length: int | None = None,
+    sequence_column: str | None = None,
+    overwrite: bool = False,
+    umap: str | Path | None = None,
+    color_by: str | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+) -> EmbedReport:
+    """Write the embeddings of the sequences of a file.
+
+    Parameters
+    ----------
+    model
+        A model of the catalogue, a folder, a Hub id, or a trained run.
+    source
+        Any table that :func:`predict` takes.
+    out
+        ``.npz``, ``.h5``, ``.parquet`` or ``.safetensors``.
+    pooling
+        ``mean``, ``max`` or ``cls`` for one vector per sequence, ``none`` for one per residue.
+    layer
+        Whose output is taken: -1 the last, 0 the embedding, k the k-th.
+    max_length
+        Residues read of a sequence; the model's usual length if not given.
+    sequence_column, overwrite
+        As for :func:`predict`.
+    umap, color_by
+        A picture of the embeddings (PNG), and the column of the input that colours it.
+    device, precision
+        Of the computation.
+    """
+    from profactory.pipeline.embed import embed_file
+
+    return embed_file(
+        str(model),
+        _trained_folder(Path(model)),
+        str(source),
+        Path(out),
+        pooling=pooling,
+        layer=layer,
+        max_length=max_length,
+        sequence_column=sequence_column,
+        overwrite=overwrite,
+        umap=None if umap is None else Path(umap),
+        color_by=color_by,
+        device=device,
+        precision=precision,
+    )
+
+
 def export(
     run: str | Path,
     out: str | Path,
@@ -455,6 +515,30 @@ def extract_structures(
     return extraction.extract_structures(paths, out, **options)
 
 
+def push(run: str | Path, repository: str, *, private: bool = False) -> str:
+    """Share a trained model on the Hugging Face Hub, with its card.
+
+    Parameters
+    ----------
+    run
+        Run directory or its ``model`` folder.
+    repository
+        ``user/name``; made if it does not exist.
+    private
+        Make it for your eyes only.
+
+    Returns
+    -------
+    str
+        Address of the commit. :func:`load` takes ``"user/name"``.
+    """
+    from profactory.sharing.hub import push_model
+
+    folder = model_path(run)
+    of_run = (folder.parent / "data.json").is_file()
+    return push_model(folder, folder.parent if of_run else None, repository, private=private)
+
+
 def check(data: str | Path, **options: Any) -> DataReport:
     """Report on a table without training; see :func:`profactory.pipeline.check.check_data`."""
     from profactory.pipeline.check import check_data
@@ -463,7 +547,7 @@ def check(data: str | Path, **options: Any) -> DataReport:
 
 
 def model_path(run: str | Path) -> Path:
-    """Return the model folder of a run, of a model in one file, or the path itself if it is one.
+    """Return the folder of a model: of a run, in one file, on the Hub (``user/name``), or itself.
 
     Raises
     ------
@@ -477,6 +561,10 @@ def model_path(run: str | Path) -> Path:
         from profactory.sharing.bundle import open_bundle
 
         return open_bundle(path)
+    if _is_repository(str(run)):
+        from profactory.sharing.hub import fetch_model
+
+        return fetch_model(str(run))
     opened = Run.open(path)
     if not (opened.model_dir / "config.json").is_file():
         raise NotARunError(
@@ -485,3 +573,20 @@ def model_path(run: str | Path) -> Path:
             fix=f"profactory resume {path}",
         )
     return opened.model_dir
+
+
+def _is_repository(name: str) -> bool:
+    """Whether a name can only mean a repository of the Hub: nothing here begins like it."""
+    if Path(name.split("/")[0]).exists():
+        return False
+    from profactory.sharing.hub import REPOSITORY
+
+    return REPOSITORY.fullmatch(name) is not None
+
+
+def _trained_folder(path: Path) -> Path | None:
+    """Return the model folder of a path if it is a run, a trained model or a bundle, and not a backbone."""
+    if path.is_file() or (path / "status.json").is_file():
+        return model_path(path)
+    config = path / "config.json"
+    return path if config.is_file() and "profactory" in read_json(config) else None

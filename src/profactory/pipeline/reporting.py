@@ -21,6 +21,7 @@ from profactory.pipeline.fitting import Trained
 from profactory.pipeline.leakage import relatives
 from profactory.pipeline.preparation import Job
 from profactory.runs import Run
+from profactory.sharing.model_card import write_card
 from profactory.tasks import Task, TaskKind, Values
 from profactory.training.loss_model import loss_of_outputs
 
@@ -73,6 +74,7 @@ def report_run(
     )
     main = report.metrics[report.metrics["main_split"]]
     numbers = {name: entry["value"] for name, entry in main.items() if entry["value"] is not None}
+    write_card(run.model_dir, run.path)
     run.emit("finished", split=report.metrics["main_split"], metrics=numbers)
     run.set_status("finished", metrics=numbers, eta_seconds=None)
     if report.metrics["comparison"]:

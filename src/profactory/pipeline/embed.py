@@ -1,0 +1,217 @@
+"""Embeddings of a file of sequences, from the cache that training shares, streamed into a file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from profactory.data.bundled import bundled_path
+from profactory.data.columns import find_columns
+from profactory.data.reading import open_table
+from profactory.data.residues import clean_sequences
+from profactory.errors import ConfigError, Problem, RowError, RunExistsError, shorten
+from profactory.inference.engines.torch_engine import choose_device
+from profactory.inference.row_blocks import row_blocks
+from profactory.models.design import Design
+from profactory.models.pooling import POOLINGS
+from profactory.models.protein_model import ProteinModel
+from profactory.models.zoo import resolve
+from profactory.sharing.embedding_files import Embeddings, check_format, write_embeddings
+from profactory.tasks import Task, TaskKind
+from profactory.training.embedding_cache import EmbeddingCache
+from profactory.training.features import Features
+from profactory.training.loss_model import FrozenEncoder
+
+NO_POOLING = "none"
+#: What a model is embedded for does not matter: its head is never used.
+_TASKS = {True: Task(TaskKind.RESIDUE_REGRESSION), False: Task(TaskKind.REGRESSION)}
+_BLOCK = 1024
+
+log = logging.getLogger("profactory")
+
+
+@dataclass
+class EmbedReport:
+    """What was written.
+
+    Parameters
+    ----------
+    out
+        The file.
+    rows, width
+        Sequences with an embedding, and numbers per vector.
+    failed, problems
+        Rows without one, and why; at most 1,000 of them.
+    plot
+        The UMAP picture, if one was asked for.
+    """
+
+    out: Path
+    rows: int
+    width: int
+    failed: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    plot: Path | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON-ready values."""
+        return {
+            "out": str(self.out),
+            "rows": self.rows,
+            "width": self.width,
+            "failed": self.failed,
+            "problems": [problem.to_dict() for problem in self.problems],
+            "plot": None if self.plot is None else str(self.plot),
+        }
+
+    def text(self) -> str:
+        """Return the report as lines for people."""
+        lines = [f"{self.rows:,} embeddings of {self.width:,} numbers: {self.out}"]
+        if self.failed:
+            lines.append(f"{self.failed:,} rows have none:")
+            lines += [f"  - {problem}" for problem in self.problems[:20]]
+        return "\n".join(lines + ([] if self.plot is None else [f"plot: {self.plot}"]))
+
+
+@dataclass
+class _Input:
+    """The usable rows of a table."""
+
+    sequences: list[str] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    colors: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def embed_file(
+    model: str,
+    folder: Path | None,
+    source: str,
+    out: Path,
+    *,
+    pooling: str = "mean",
+    layer: int = -1,
+    max_length: int | None = None,
+    sequence_column: str | None = None,
+    overwrite: bool = False,
+    umap: Path | None = None,
+    color_by: str | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+) -> EmbedReport:
+    """Embed a file; see :func:`profactory.api.embed`. `folder` is that of a trained model."""
+    check_format(out)
+    _check(out, pooling, overwrite, umap, color_by)
+    read = _read(source, sequence_column, color_by)
+    if not read.sequences:
+        raise RowError(f"{source}: not one row can be used.", problems=read.problems)
+    probe = _probe(model, folder, pooling, layer, max_length)
+    encoder = FrozenEncoder(probe, device=choose_device(device), precision=precision)
+    features = EmbeddingCache().get(encoder, read.sequences)
+    made = Embeddings(
+        blocks=lambda: _blocks(features),
+        width=features.width,
+        lengths=features.lengths if features.per_residue else None,
+        rows=np.array(read.rows, np.int64),
+        names=read.names,
+    )
+    write_embeddings(out, made)
+    report = EmbedReport(out, len(features), features.width, len(read.problems), read.problems[:1000], umap)
+    if umap is not None:
+        from profactory.evaluation.embedding_plot import plot_embeddings
+
+        vectors = np.concatenate(list(_blocks(features)))
+        plot_embeddings(vectors, umap, read.colors if color_by else None, title=color_by or "")
+    return report
+
+
+def _check(out: Path, pooling: str, overwrite: bool, umap: Path | None, color_by: str | None) -> None:
+    """Refuse what cannot be before anything is read."""
+    known = [name for name, kind in POOLINGS.items() if getattr(kind, "parameter_free", False)]
+    if pooling not in (*known, NO_POOLING):
+        raise ConfigError(
+            f"No pooling {pooling!r} makes embeddings.", expected=", ".join([*known, NO_POOLING])
+        )
+    for file in (out, umap):
+        if file is not None and file.exists() and not overwrite:
+            raise RunExistsError(f"{file} exists already.", fix="choose another path, or add --overwrite")
+    if color_by and umap is None:
+        raise ConfigError("--color-by is for the plot.", fix="add --umap plot.png")
+    if umap is not None and pooling == NO_POOLING:
+        raise ConfigError("The plot shows one point per sequence.", fix="--pooling mean")
+    if umap is not None:
+        from profactory.evaluation.embedding_plot import require_umap
+
+        require_umap()
+
+
+def _read(source: str, sequence_column: str | None, color_by: str | None) -> _Input:
+    """Return the rows that can be used and what is wrong with the others."""
+    table = open_table(bundled_path(source) or source)
+    columns = find_columns(table.columns, sequence=sequence_column, need_label=False, file=source)
+    if color_by and color_by not in table.columns:
+        raise ConfigError(f"{source} has no column {color_by!r}.", expected=", ".join(table.columns))
+    read, first = _Input(), 1
+    for block in row_blocks(table.chunks()):
+        cleaned = clean_sequences(block.cells.column(columns.sequence))
+        reasons = {**cleaned.reasons, **{row: p.reason for row, p in block.unreadable.items()}}
+        good = [row for row in range(len(block)) if row not in reasons]
+        taken = pa.array(good, pa.int64())
+        read.sequences += cleaned.sequences.take(taken).to_pylist()
+        read.rows += [first + row for row in good]
+        for wanted, into in ((columns.identifier, read.names), (color_by, read.colors)):
+            if wanted:
+                into += block.cells.column(wanted).take(taken).to_pylist()
+        given = block.cells.column(columns.sequence)
+        read.problems += [
+            Problem(reason, source, block.lines[row], columns.sequence, shorten(given[row].as_py() or ""))
+            for row, reason in sorted(reasons.items())
+        ]
+        first += len(block)
+    return read
+
+
+def _probe(model: str, folder: Path | None, pooling: str, layer: int, max_length: int | None) -> ProteinModel:
+    """Return a model with a frozen backbone, whose features are the embeddings."""
+    residues = pooling == NO_POOLING
+    task, wanted = _TASKS[residues], None if residues else pooling
+    if folder is None:
+        spec = resolve(model)
+        return ProteinModel.build(spec, task, layer=layer, max_length=max_length, pooling=wanted)
+    trained = ProteinModel.load(folder).merge()
+    if layer != -1 or trained.structure is not None or trained.mix is not None:
+        raise ConfigError(
+            "Embeddings of a trained model are those that its head reads, without other layers or inputs.",
+            fix="give the backbone's name for any layer of it",
+        )
+    backbone = trained.backbone
+    backbone.requires_grad_(False)
+    backbone.method = "freeze"  # its weights, adapted or not, are what they are from here on
+    length = max_length or trained.max_length
+    backbone.check_max_length(length)
+    return ProteinModel.assemble(backbone, task, Design(pooling=wanted, max_length=length, head_hidden=0))
+
+
+def _blocks(features: Features) -> Iterator[NDArray[np.float32]]:
+    """Yield the rows of all samples in order, some at a time."""
+    for start in range(0, len(features), _BLOCK):
+        samples = np.arange(start, min(start + _BLOCK, len(features)))
+        if not features.per_residue:
+            yield features.vectors(samples).numpy()
+            continue
+        yield np.concatenate(
+            [
+                features.blocks[features.block[i]][
+                    features.start[i] : features.start[i] + features.lengths[i]
+                ]
+                for i in samples
+            ]
+        )
