@@ -172,6 +172,7 @@ def merge_adapter(backbone: Backbone) -> None:
         backbone.network = adapter(backbone).merge_and_unload()
     backbone.network.requires_grad_(False)
     backbone.method = "full"
+    backbone.weights_changed()
     backbone.eval()
 
 

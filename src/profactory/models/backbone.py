@@ -330,6 +330,10 @@ class Backbone(nn.Module):
             self._hash = digest.hexdigest()
         return self._hash
 
+    def weights_changed(self) -> None:
+        """Forget the hash: the pre-trained weights are no longer those that were loaded."""
+        self._hash = None
+
     def base_weights(self) -> Iterator[tuple[str, Tensor]]:
         """Yield the pre-trained weights under the names that the library gives them, adapters left out.
 
