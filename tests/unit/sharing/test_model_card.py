@@ -19,7 +19,7 @@ SECTION: dict[str, Any] = {
     "calibration": {"temperature": 1.7, "coverage": 0.9, "threshold": 0.2, "radius": []},
     "backbone": {
         "name": "esm2-8m",
-        "source": "facebook/esm2_t6_8M_UR50D",
+        "source": "facebook/esm2",
         "revision": "c" * 40,
         "licence": "MIT",
     },
