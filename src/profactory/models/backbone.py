@@ -272,6 +272,11 @@ class Backbone(nn.Module):
             return None
         return {**self._encoder.to_dict(), "pad": self._pad}
 
+    @property
+    def pad_id(self) -> int:
+        """Id of the padding."""
+        return self._pad
+
     def check_max_length(self, max_length: int) -> None:
         """Refuse a length that the architecture has no positions for."""
         if max_length < 1 or (self.position_limit is not None and max_length > self.position_limit):

@@ -101,13 +101,13 @@ def test_merged_weights_need_no_adapter(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_int8_is_measured_on_validation_rows_and_refused_beyond_the_limit(
-    run: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     report = api.export(run / "model", run / "int8", format="onnx", quantize="int8", force=True)
     assert report.quantized["rows"] == 40
     assert report.quantized["metric"] == "mcc"
     assert report.quantized["before"] == 1.0  # the labels are the model's own predictions
-    plain, small = (run / name / "model.onnx" for name in ("onnx", "int8"))
+    plain, small = exported / "model.onnx", run / "int8" / "model.onnx"
     assert small.stat().st_size < plain.stat().st_size
     monkeypatch.setattr(exporting, "INT8_LIMIT", -1.0)
     with pytest.raises(ExportError, match="int8 weights cost"):

@@ -76,7 +76,7 @@ def describe(model: ProteinModel, provenance: Mapping[str, Any]) -> dict[str, An
         "outputs": "calibrated probabilities" if model.task.is_classification else "values",
         "calibration": model.calibration.to_dict(),
         "max_length": model.max_length,
-        "tokens": backbone.token_table(),
+        "tokens": backbone.token_table() or {"pad": backbone.pad_id},
         "preprocessing": PREPROCESSING,
         "backbone": {
             "name": backbone.spec.name,
