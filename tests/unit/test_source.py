@@ -42,9 +42,9 @@ def _of_call(node: ast.Call) -> list[str]:
     found = []
     if isinstance(node.func, ast.Name) and node.func.id in CALLS:
         found.append(node.func.id)
-    if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
-        if (node.func.value.id, node.func.attr) in METHODS:
-            found.append(f"{node.func.value.id}.{node.func.attr}")
+    match node.func:
+        case ast.Attribute(value=ast.Name(id=owner), attr=name) if (owner, name) in METHODS:
+            found.append(f"{owner}.{name}")
     for keyword in node.keywords:
         on = not (isinstance(keyword.value, ast.Constant) and keyword.value.value in (False, None))
         if keyword.arg in SWITCHES and on:
