@@ -155,7 +155,7 @@ def _curve(
         "name": safe(name),
         "line": {
             "color": COLOURS[place % len(COLOURS)],
-            "dash": DASHES[place % len(DASHES)],
+            "dash": "solid" if mode == "lines" else DASHES[place % len(DASHES)],
             "width": width,
         },
         "marker": {"size": 6},

@@ -20,6 +20,7 @@ from profactory.errors import ProFactoryError
 from profactory.models.estimate import Estimate, estimate
 from profactory.models.zoo import ModelSpec, resolve
 from profactory.web.form import read_form
+from profactory.web.workspace import is_public
 
 MOST_BYTES = 50 << 20  # of a table that is read for its lengths at once
 TYPICAL = np.full(1, 350)  # residues; the mean of Swiss-Prot, before data are chosen
@@ -77,13 +78,15 @@ def cost_of(source: str, values: Mapping[str, Any]) -> Cost:
 
 
 def sequence_lengths(source: str, column: str | None) -> NDArray[np.int64] | None:
-    """Return the length of every sequence, or None for data that are too large to read while someone waits.
+    """Return the length of every sequence, or None for data that cannot be read while someone waits.
 
     Raises
     ------
     DataError
         The data cannot be read.
     """
+    if is_public(source):
+        return None
     files = [file.path for file in find_sources(source)]
     if sum(file.stat().st_size for file in files) > MOST_BYTES:
         return None

@@ -9,11 +9,13 @@ from typing import Any
 import gradio as gr
 
 from profactory.data.bundled import PREFIX, list_bundled
+from profactory.data.catalog import list_catalog
 from profactory.data.reading import TABLE_SUFFIXES
 from profactory.errors import ProFactoryError
 from profactory.web.markup import problem
+from profactory.web.tables import first_rows
 from profactory.web.words import Words
-from profactory.web.workspace import Workspace
+from profactory.web.workspace import Workspace, is_public
 
 KINDS = [*TABLE_SUFFIXES, ".gz"]
 
@@ -81,13 +83,21 @@ def data_picker(workspace: Workspace, words: Words, *, name: str) -> DataPicker:
 
 def choice_labels(workspace: Workspace, words: Words) -> list[tuple[str, str]]:
     """Return what can be chosen, as (shown, meant)."""
-    titles = {PREFIX + entry.name: entry for entry in list_bundled()}
-    return [
-        (
-            f"{titles[value].title} ({titles[value].rows:,} {words('data.rows')})"
-            if value in titles
-            else value,
-            value,
-        )
-        for value in workspace.data_choices()
-    ]
+    bundled = {PREFIX + entry.name: entry for entry in list_bundled()}
+    public = {entry.name: entry for entry in list_catalog()}
+
+    def label(value: str) -> str:
+        if value in bundled:
+            return f"{bundled[value].title} ({bundled[value].rows:,} {words('data.rows')})"
+        return f"{public[value].title} · {value} (Hub)" if value in public else value
+
+    return [(label(value), value) for value in workspace.data_choices()]
+
+
+def column_names(workspace: Workspace, source: str | None) -> list[str]:
+    """Return the columns of the data that were chosen; none if they cannot be told now."""
+    try:
+        checked = workspace.check_data(source or "")
+        return [] if is_public(checked) else first_rows(checked, 0)[0]
+    except ProFactoryError:
+        return []

@@ -14,6 +14,7 @@ from profactory.data.reading import open_table
 from profactory.data.sources import find_sources
 from profactory.web import charts, markup
 from profactory.web.words import Words
+from profactory.web.workspace import is_public
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -45,7 +46,9 @@ def _short(text: str) -> str:
 
 
 def preview(source: str, words: Words) -> str:
-    """Show the first rows of a data set."""
+    """Show the first rows of a data set; one of the Hub is fetched only when work starts."""
+    if is_public(source):
+        return markup.note(words("data.public", name=source))
     names, rows = first_rows(source)
     return markup.table(names, rows, caption=words("data.preview", count=len(rows)), kind="pf-preview")
 

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from profactory.data.bundled import PREFIX, bundled_path, list_bundled
+from profactory.data.catalog import find_entry, list_catalog
+from profactory.data.description import read_description
+from profactory.data.hub import parse_address
 from profactory.data.reading import TABLE_SUFFIXES, suffix_of
 from profactory.data.sources import SPLIT_WORDS
 from profactory.errors import DataError, NotARunError, ReadError
@@ -74,9 +77,10 @@ class Workspace:
         return Run.open(self.run_path(name))
 
     def data_choices(self) -> list[str]:
-        """Return what can be chosen as data: bundled sets, tables and split folders of the data folder."""
+        """Return what can be chosen as data: bundled sets, tables and split folders, public sets."""
         bundled = [PREFIX + entry.name for entry in list_bundled()]
-        return [*bundled, *(str(path) for path in self._tables())]
+        public = [entry.name for entry in list_catalog()]
+        return [*bundled, *(str(path) for path in self._tables()), *public]
 
     def _tables(self) -> list[Path]:
         found: list[Path] = []
@@ -98,24 +102,43 @@ class Workspace:
         Raises
         ------
         DataError
-            Nothing was chosen, or the path is outside the folders of the page.
+            Nothing was chosen, or a path leads outside the folders of the page: the path itself, or one
+            that a data set description names.
         """
         if not source:
             raise DataError("No data were chosen.", fix="choose a data set, or upload a table")
         if source.startswith(PREFIX):
             bundled_path(source)
             return source
-        if not any(is_inside(Path(source), folder) for folder in (self.data, self.uploads, self.results)):
+        if is_public(source):
+            return source
+        self._check_inside(source)
+        if not Path(source).exists():
+            raise ReadError(f"There is no {source}.", fix="choose again: the list is older than the page")
+        self._check_description(source)
+        return source
+
+    def _check_description(self, source: str) -> None:
+        """Check what a data set description names, if the file is one."""
+        described = read_description(source)
+        if described is None:
+            return
+        named = [str(file) for file, _ in described.files] + [described.source] * bool(described.source)
+        for inner in named:
+            if inner.startswith(PREFIX) or is_public(inner):
+                continue
+            self._check_inside(inner)
+            if read_description(inner) is not None:
+                raise DataError(f"{source} describes another description, {inner}.", fix="name the data")
+
+    def _check_inside(self, source: str) -> None:
+        folders = (self.data, self.uploads, self.results)
+        if not any(is_inside(Path(source), folder) for folder in folders):
             raise DataError(
                 f"{source!r} is not in the data folder of this page.",
-                expected=f"bundled:NAME, an upload, or a path below {self.data}",
+                expected=f"bundled:NAME, a public data set, an upload, or a path below {self.data}",
                 fix="upload the table, or start profactory ui with --data FOLDER",
             )
-        if not Path(source).exists():
-            raise ReadError(
-                f"There is no {source}.", fix="choose again; the list was read when the page opened"
-            )
-        return source
 
     def keep_upload(self, file: Path, name: str) -> Path:
         """Move an uploaded file to a folder of its own with a random name; return where it is.
@@ -152,6 +175,16 @@ class Workspace:
             data = str(Run(config.parent).config().get("data", ""))
             if is_inside(Path(data), self.uploads):
                 yield Path(data).parent.name
+
+
+def is_public(source: str) -> bool:
+    """Whether a text names a data set of the catalogue or of the Hub, which is fetched when work starts."""
+    try:
+        if Path(source).exists():
+            return False
+    except (OSError, ValueError):
+        return False
+    return find_entry(source) is not None or parse_address(source) is not None
 
 
 def is_inside(path: Path, folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from profactory.errors import DataError, NotARunError, ReadError
 from profactory.runs import Run
-from profactory.web.workspace import KEPT_SECONDS, Workspace
+from profactory.web.workspace import KEPT_SECONDS, Workspace, is_public
 
 
 @pytest.fixture
@@ -109,3 +110,40 @@ def test_old_uploads_go_unless_a_run_was_trained_on_them(workspace: Workspace, t
         os.utime(path.parent, (long_ago, long_ago))
     workspace.forget_uploads()
     assert [path.is_file() for path in kept] == [True, False, True]
+
+
+@pytest.mark.parametrize("name", ["DeepLocBinary", "AI4Protein/DeepLocBinary", "user/name@v1"])
+def test_public_data_sets_may_be_named(workspace: Workspace, name: str) -> None:
+    assert is_public(name)
+    assert workspace.check_data(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["runs/x", "data/../secret.csv", "/etc/passwd", "a\0b", "x" * 5000, "secret.csv"]
+)
+def test_paths_are_no_public_names(workspace: Workspace, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workspace.data.parent)
+    assert not is_public(name)
+    with pytest.raises(DataError):
+        workspace.check_data(name)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"dataset": "/etc", "problem_type": "regression"},
+        {"dataset": "../secret.csv", "problem_type": "regression"},
+        {"train_file": "../secret.csv", "problem_type": "regression"},
+        {"dataset": "{root}/secret.csv", "problem_type": "regression"},
+        {"dataset": "{root}/data/inner.json", "problem_type": "regression"},
+    ],
+)
+def test_a_description_cannot_lead_out(workspace: Workspace, content: dict[str, str]) -> None:
+    text = json.dumps(content).replace("{root}", str(workspace.data.parent))
+    (workspace.data / "inner.json").write_text(
+        '{"dataset": "/etc", "problem_type": "regression"}', encoding="utf-8"
+    )
+    description = workspace.data / "described.json"
+    description.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError):
+        workspace.check_data(str(description))

@@ -14,7 +14,7 @@ from profactory.web import checked, markup, tables
 from profactory.web.commands import ask
 from profactory.web.context import QUICK, Context, Shared
 from profactory.web.form import make_control, read_form
-from profactory.web.picking import data_picker
+from profactory.web.picking import column_names, data_picker
 
 COLUMNS = ("sequence_column", "label_column", "split_column", "task")
 DIVISION = {"split": "method", "split_ratios": "ratios", "split_identity": "identity", "seed": "seed"}
@@ -46,13 +46,11 @@ def build(context: Context, shared: Shared) -> None:
         if not source:
             return [gr.skip()] * (1 + len(COLUMNS))
         try:
-            checked_source = workspace.check_data(source)
-            names, _ = tables.first_rows(checked_source)
-            shown = tables.preview(checked_source, words)
+            shown = tables.preview(workspace.check_data(source), words)
         except ProFactoryError as error:
             return [markup.problem(error, words), *[gr.skip()] * len(COLUMNS)]
-        choices = [gr.update(choices=names) if name.endswith("_column") else gr.skip() for name in COLUMNS]
-        return [shown, *choices]
+        found = column_names(workspace, source)
+        return [shown, *(gr.update(choices=found) if name != "task" else gr.skip() for name in COLUMNS)]
 
     def look_closely(source: str | None, *values: Any) -> tuple[str, Any, Any]:
         hidden = gr.update(visible=False)

@@ -16,7 +16,7 @@ from profactory.web import markup
 from profactory.web.context import QUICK, Context, Shared
 from profactory.web.costing import Cost, cost_of
 from profactory.web.form import FRONT, fill_form, folded_sections, make_control, read_form
-from profactory.web.picking import data_picker
+from profactory.web.picking import column_names, data_picker
 from profactory.web.planning import is_taken, plan_training, settings_of_run, suggest_name
 from profactory.web.standing import list_standings
 from profactory.web.telling import duration
@@ -111,6 +111,13 @@ def build(context: Context, shared: Shared) -> None:
             return [markup.problem(error, words), *[gr.skip()] * len(names)]
         return ["", *(filled[key] for key in names)]
 
+    columns = [name for name in names if name.endswith("_column")]
+
+    def offer_columns(source: str | None) -> list[Any]:
+        found = column_names(workspace, source)
+        return [gr.update(choices=found)] * len(columns)
+
+    picker.choice.change(offer_columns, picker.choice, [controls[name] for name in columns], **QUICK)
     shared.data.change(lambda source: source, shared.data, picker.choice, **QUICK)
     restore.input(from_run, restore, [trouble, *inputs], **QUICK)
     upload.upload(from_file, upload, [trouble, *controls.values()], **QUICK)
