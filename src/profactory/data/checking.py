@@ -287,7 +287,8 @@ def _no_labels(prepared: Prepared) -> str:
     known = (columns.sequence, columns.split, columns.identifier)
     others = [name for name in prepared.dataset.table.column_names if name not in known]
     named = f"; the other columns are {', '.join(map(repr, others[:10]))}" if others else ""
-    return f"No label column was found{named}. Name it by --label-column, or predict on these data."
+    fasta = " (of FASTA headers, make columns with --header-pattern)" if "header" in others else ""
+    return f"No label column was found{named}. Name it by --label-column{fasta}, or predict on these data."
 
 
 def _class_warnings(profile: LabelProfile) -> list[str]:

@@ -33,6 +33,9 @@ SHORT = 30  # residues; below, the k-mer search of MMseqs2 misses relatives
 # Chance alignments hardly reach 30 % identity over 80 % of both sequences, while for peptides even identity
 # has a large E-value; so identity and coverage decide, not the E-value.
 E_VALUE = "100"
+# Plain local alignments, such as anybody computes who verifies a split. With its correction for composition
+# MMseqs2 cuts alignments short: in ec_class, pairs of up to 41 % identity then seemed not to cover enough.
+PLAIN = ["--comp-bias-corr", "0", "--mask", "0"]
 # Words of five residues find more than the usual six and need a smaller table, but are slow in large sets.
 SHORT_WORDS_BELOW = 2_000_000  # residues to search in
 
@@ -108,7 +111,17 @@ def cluster(
         ]
         # Connected components: linked clusters are one from the start, which a search would join later.
         _mmseqs(
-            ["cluster", "all", "clusters", "tmp", *bounds, "--cluster-mode", "1", *_word_length(sequences)],
+            [
+                "cluster",
+                "all",
+                "clusters",
+                "tmp",
+                *bounds,
+                "--cluster-mode",
+                "1",
+                *PLAIN,
+                *_word_length(sequences),
+            ],
             folder,
             threads,
         )
@@ -162,7 +175,7 @@ def search(
         _database(targets, folder / "targets", threads)
         options = ["-s", f"{sensitivity:g}", "--min-seq-id", f"{identity:.4f}", "-c", f"{coverage:.4f}"]
         options += ["--cov-mode", "0" if both else "2", "--alignment-mode", "3", "-e", e_value]
-        options += ["--max-seqs", str(min(hits, len(targets))), *_word_length(targets)]
+        options += ["--max-seqs", str(min(hits, len(targets))), *PLAIN, *_word_length(targets)]
         _mmseqs(["search", "queries", "targets", "found", "tmp", *options], folder, threads)
         columns = ["--format-output", "query,target,fident"]
         _mmseqs(["convertalis", "queries", "targets", "found", "found.m8", *columns], folder, threads)

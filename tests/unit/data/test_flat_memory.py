@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
+
+import pytest
 
 CHILD = """
     import json, sys
@@ -65,3 +68,44 @@ def test_an_unclosed_quote_in_a_big_file_fails_early(tmp_path: Path) -> None:
     result = run(small, big)
     assert "a quote opened in line 3 is not closed within 2,000,000 characters" in str(result["message"])
     assert float(str(result["megabytes"])) < 60
+
+
+LIMITED = """
+    import resource, sys
+    from pathlib import Path
+    from profactory.data.prepare import prepare_dataset
+    from profactory.errors import ReadError
+
+    small, big, cache = sys.argv[1:]
+    prepare_dataset(small, cache=cache)
+    status = Path("/proc/self/status").read_text()
+    now = int(next(line for line in status.splitlines() if line.startswith("VmSize")).split()[1]) * 1024
+    resource.setrlimit(resource.RLIMIT_AS, (now + (200 << 20), now + (200 << 20)))
+    try:
+        prepare_dataset(big, cache=cache)
+    except ReadError as error:
+        print(error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("head", "size", "said"),
+    [
+        (b'P1,"ACD,1\n' + b"P2,ACDEFGHIKL,1\n" * 200_000, 1 << 30, "a quote opened in line 3 is not closed"),
+        (b"P1," + b"A" * 20_000_000 + b",1\n", 0, "line 3 is longer than 16,000,000 bytes"),
+        (b'P1,"' + b"AAAAAAAAA\n" * 2_000_000 + b'",1\n', 0, "a quote opened in line 3 is not closed within"),
+        (b'P1,"' + b"A" * 3_000_000 + b'",1\n', 0, "a cell in line 3 is longer than 2,000,000 characters"),
+    ],
+    ids=["unclosed quote in a gigabyte", "line of 20 MB", "quoted field of 20 MB", "quoted field of 3 MB"],
+)
+def test_hostile_files_within_200_megabytes(tmp_path: Path, head: bytes, size: int, said: str) -> None:
+    small = write(tmp_path / "small.csv", 1000)
+    big = tmp_path / "big.csv"
+    big.write_bytes(b"id,sequence,label\nP0,ACD,0\n" + head)
+    if size:
+        os.truncate(big, size)  # the rest is a hole, which costs no disk and reads as a gigabyte
+    command = [sys.executable, "-c", textwrap.dedent(LIMITED), str(small), str(big), str(tmp_path / "cache")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert said in done.stdout, done.stderr
+    assert "fix: " in done.stdout
