@@ -25,6 +25,9 @@ demo: $(VENV)/.user  ## train, evaluate and predict on bundled data with the bun
 test: $(VENV)/.dev  ## every test that needs no GPU
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu" $(PYTEST_FLAGS)
 
+chaos: $(VENV)/.dev  ## the long form of tests/chaos: 200 kills, full disks, races
+	CHAOS_KILLS=200 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/chaos $(PYTEST_FLAGS)
+
 check: $(VENV)/.dev  ## lint, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

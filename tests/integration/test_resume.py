@@ -130,12 +130,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_two_processes_train_as_one(tmp_path, model_dir):
+@pytest.mark.parametrize("method", ["freeze", "lora", "full"])
+def test_two_processes_train_as_one(tmp_path, model_dir, method):
     """Same effective batch: 2 processes x 1 micro-batch = 1 process x 2; only the main process writes."""
-    expected, expected_run = undisturbed(tmp_path / "one", model_dir, "lora", gradient_accumulation=2)
+    expected, expected_run = undisturbed(tmp_path / "one", model_dir, method, gradient_accumulation=2)
     path = tmp_path / "two"
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
-    arguments = [str(path), str(model_dir), "lora", "0", "1"]
+    arguments = [str(path), str(model_dir), method, "0", "1"]
     done = subprocess.run(
         [sys.executable, *launch, "-m", "tests.support.training_job", *arguments],
         env=ENVIRONMENT,

@@ -22,5 +22,7 @@ class MachineSettings(Settings):
     """Latest checkpoints to keep beside the best."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute."""
+    report_to: list[Literal["tensorboard", "wandb", "trackio", "mlflow"]] | None = None
+    """Trackers that are told what is measured, beside events.jsonl."""
     threads: int | None = Field(None, gt=0)
     """Processor threads; the number of physical cores if not given."""

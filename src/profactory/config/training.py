@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from profactory.config.settings import Settings
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+#: Value of ``tokens_per_batch`` with which it is measured.
+AUTO = "auto"
 
 
 class LoopSettings(Settings):
@@ -61,6 +65,9 @@ class LoopSettings(Settings):
 
 class TrainingSettings(LoopSettings):
     """How the model is trained."""
+
+    tokens_per_batch: Annotated[int, Field(gt=0)] | Literal["auto"] | None = None  # type: ignore[assignment]
+    """Tokens per batch, padding included; instead of --batch-size. auto measures before the first step."""
 
     seeds: int = Field(1, ge=1, le=100)
     """Train N models (in each fold), with seed, seed + 1, …: one command, one run, one ensemble."""

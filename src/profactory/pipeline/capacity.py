@@ -47,7 +47,7 @@ def expected_cost(job: Job, **changes: Any) -> Estimate | None:
 def fit_batch(job: Job) -> Job:
     """Return the job with a batch that fits into the memory that is free, if the user left it open."""
     choices, free = job.choices, free_memory()
-    typed = job.config.batch_size or job.config.tokens_per_batch
+    typed = job.config.batch_size or isinstance(job.config.tokens_per_batch, int)
     if typed or choices.device != "cpu" or choices.tokens_per_batch is None or choices.cached:
         return job
     tokens = choices.tokens_per_batch

@@ -18,7 +18,7 @@ import torch
 from profactory.config import TrainConfig
 from profactory.config.machine import MachineSettings
 from profactory.config.methods import METHODS, implied_method
-from profactory.config.training import LoopSettings
+from profactory.config.training import AUTO, LoopSettings
 from profactory.errors import ConfigError
 from profactory.models.design import Design
 from profactory.models.families import DEFAULT_MAX_LENGTH
@@ -161,13 +161,17 @@ def _pooling(config: TrainConfig, task: Task, spec: ModelSpec, reasons: dict[str
 def _batch(
     config: TrainConfig, design: Design, train_rows: int, reasons: dict[str, str]
 ) -> tuple[int | None, int | None]:
-    if config.batch_size or config.tokens_per_batch:
-        return config.batch_size, config.tokens_per_batch
+    tokens = config.tokens_per_batch if isinstance(config.tokens_per_batch, int) else None
+    if config.batch_size or tokens:
+        return config.batch_size, tokens
     if design.cacheable and design.pooled_features:
         size = 32 if train_rows < FEW_SEQUENCES else 64
         reasons["batch_size"] = f"{train_rows:,} training sequences, one vector each"
         return size, None
-    reasons["tokens_per_batch"] = "batches of like length and equal cost"
+    measured = config.tokens_per_batch == AUTO
+    reasons["tokens_per_batch"] = (
+        "until it is measured" if measured else "batches of like length and equal cost"
+    )
     return None, 8192 if design.cacheable else 4096
 
 

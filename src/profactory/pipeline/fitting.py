@@ -21,6 +21,7 @@ from profactory.models.descriptors import describe
 from profactory.models.extra_inputs import Arrays
 from profactory.models.protein_model import ProteinModel
 from profactory.models.tuning import parameter_counts
+from profactory.pipeline.budget import settle_budget
 from profactory.pipeline.preparation import Job
 from profactory.runs import Run
 from profactory.tasks import Task, Values
@@ -75,7 +76,14 @@ def fit_model(
             f"{total:,}",
             100 * trainable / total,
         )
-    source, outputs = _frozen(job, model) if job.choices.cached else _adapted(job, model)
+    loss_model = LossModel(model)
+    source: FeatureSource | SequenceSource
+    if job.choices.cached:
+        source, outputs = _frozen(job, model)
+    else:
+        source, outputs = _adapted(job, model)
+        if not resume:
+            settle_budget(job, loss_model, source, run)
     truth = job.targets("validation")
 
     def validate() -> dict[str, float]:
@@ -91,7 +99,7 @@ def fit_model(
         _scale_outputs(model, job.targets("train"))
         _standardise(model, job.sequences("train"))
     with _threads(job):
-        result = fit(LossModel(model), source, validate, run, fit_settings(job), resume=resume, force=force)
+        result = fit(loss_model, source, validate, run, fit_settings(job), resume=resume, force=force)
     return Trained(model, outputs, result)
 
 
@@ -157,6 +165,7 @@ def typed_settings(config: TrainConfig | PretrainConfig) -> dict[str, Any]:
         "gradient_accumulation": config.gradient_accumulation_steps,
         "max_grad_norm": config.max_grad_norm,
         "on_nan": config.on_nan,
+        "report_to": tuple(config.report_to or ()),
         "save_steps": config.save_steps,
         "save_minutes": config.save_minutes,
         "keep_checkpoints": config.keep_checkpoints,

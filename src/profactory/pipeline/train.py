@@ -16,6 +16,7 @@ from profactory.pipeline.preparation import Job, prepare_job
 from profactory.pipeline.single import carry_out, make_run
 from profactory.runs import RUNS_FOLDER, Run
 from profactory.training.distributed import agreed, join_processes
+from profactory.training.trackers import check_trackers
 
 log = logging.getLogger("profactory")
 
@@ -30,6 +31,7 @@ def start(source: str, config: TrainConfig, *, out: str | Path | None = None, ov
     """
     if out is not None:
         Run.check_free(out, overwrite=overwrite)
+    check_trackers(config.report_to or ())
     state = join_processes(config.device)
     with state.main_process_first():  # the others find the validated data set in the cache
         job = fit_batch(prepare_job(source, config))

@@ -61,6 +61,7 @@ RUN_ENTRIES = frozenset(
         "log.txt",
         "ckpt",
         "model",
+        "trackers",
     }
     | {"report", "lock.json", ".lock", "job.json", "rejected_rows.csv", "splits.csv", "members", "trials"}
 )

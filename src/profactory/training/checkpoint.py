@@ -91,7 +91,7 @@ def save_checkpoint(
     target = checkpoint_path(folder, step)
     needed = _SPARE_BYTES + sum(t.nbytes for group in tensors.values() for t in group.values())
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)  # a run directory that has vanished is not made anew
         remove_unfinished(folder)
         if (free := shutil.disk_usage(folder).free) < needed:
             raise _no_room(target, needed, f"{_bytes(free)} are free")

@@ -9,11 +9,18 @@ import numpy as np
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, gather_object
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    DistributedType,
+    broadcast_object_list,
+    gather_object,
+)
 from numpy.typing import NDArray
 from torch import nn
 
 from profactory.errors import ConfigError
+
+_SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
 
 T = TypeVar("T")
 Processes: TypeAlias = Accelerator | PartialState
@@ -60,6 +67,7 @@ def make_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerat
         raise ConfigError(
             f"Precision {precision} is not possible on this device: {error}", fix="--precision fp32 or bf16"
         ) from error
+    refuse_sharding(accelerator.distributed_type)
     if device not in ("auto", accelerator.device.type):
         raise ConfigError(
             f"There is no device {device!r} on this machine.",
@@ -67,6 +75,23 @@ def make_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerat
             fix="--device auto",
         )
     return accelerator
+
+
+def refuse_sharding(kind: DistributedType) -> None:
+    """Refuse to train a model of which each process holds a part: checkpoints hold whole tensors.
+
+    Raises
+    ------
+    ConfigError
+        Accelerate is configured for FSDP, DeepSpeed or the like.
+    """
+    if kind in _SHARDED:
+        raise ConfigError(
+            f"Accelerate is configured for {kind.value}, and a model cannot be shared out among processes.",
+            expected="processes with a copy of the model each (DDP)",
+            fix="torchrun --nproc-per-node N -m profactory train …; docs/devices.md names what helps if it"
+            " does not fit one card",
+        )
 
 
 def take_off_wrappers(accelerator: Accelerator, model: nn.Module) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from profactory.errors import CheckpointError, Problem
 from profactory.files import fsync_path
 from profactory.runs import Run
+from profactory.runs.layout import gone
 from profactory.training.batch_source import BatchSource
 from profactory.training.checkpoint import (
     Checkpoint,
@@ -72,6 +73,8 @@ class Keeper:
         self._saved_at = time.monotonic()
         if not self.accelerator.is_main_process or self._saved_step == state.step:
             return
+        if not self.run.path.is_dir():
+            raise gone(self.run.path)
         # On the disk before the checkpoint is: else a power cut could lose rows that are never written again.
         if (events := self.run.path / "events.jsonl").exists():
             fsync_path(events)

@@ -140,6 +140,7 @@ class _Fit:
             self.keeper.restore_best(self.state)
             self.report.ended(self.state)
         finally:
+            self.report.trackers.close()
             take_off_wrappers(self.accelerator, model)
             self.module.eval()
         state, seconds = self.state, time.monotonic() - started

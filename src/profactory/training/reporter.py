@@ -6,11 +6,13 @@ import logging
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from profactory.runs import Run
 from profactory.training.state import FitSettings, TrainState
 from profactory.training.step import StepOutcome
+from profactory.training.trackers import Trackers
 
 ROWS = 500  # of the loss curve, about
 STEPS_PER_ROW = 50  # at most, so that the curve of a long training moves
@@ -36,6 +38,7 @@ class Reporter:
         self.run, self.settings, self.total_steps, self.active = run, settings, total_steps, active
         # By steps and not by time, so that the rows of a resumed run are those of an uninterrupted one.
         self.steps_per_row = max(1, min(total_steps // ROWS, STEPS_PER_ROW))
+        self.trackers = Trackers(settings.report_to if active else (), run.path, asdict(settings))
         self._first_step = 0
         self._started = self._status_at = time.monotonic()
 
@@ -48,6 +51,7 @@ class Reporter:
         """Write an event."""
         if self.active:
             self.run.emit(event, **fields)
+            self.trackers.tell(event, fields)
 
     def step(self, state: TrainState, outcome: StepOutcome, epoch: int, learning_rate: float) -> None:
         """Write the loss curve's next row if it is due, and the status now and then."""

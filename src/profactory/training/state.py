@@ -46,6 +46,8 @@ class FitSettings:
         metric improves, at the end and when stopped. The last `keep_checkpoints` and the best are kept.
     precision
         ``fp32``, ``bf16`` or ``fp16`` (autocast; with loss scaling for fp16).
+    report_to
+        Trackers to tell, see :mod:`profactory.training.trackers`.
     device
         ``auto``, ``cpu``, ``cuda`` or ``mps``.
     seed
@@ -72,6 +74,7 @@ class FitSettings:
     save_minutes: float | None = 5.0
     keep_checkpoints: int = 2
     precision: str = "fp32"
+    report_to: tuple[str, ...] = ()
     device: str = "auto"
     seed: int = 0
 
@@ -91,7 +94,7 @@ class FitSettings:
 
     def trajectory(self) -> dict[str, Any]:
         """Return the settings that decide which weights come out; a resumed run must have the same."""
-        free = ("device", "save_steps", "save_minutes", "keep_checkpoints", "on_nan")
+        free = ("device", "save_steps", "save_minutes", "keep_checkpoints", "on_nan", "report_to")
         return {name: value for name, value in asdict(self).items() if name not in free}
 
 

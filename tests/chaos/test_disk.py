@@ -1,0 +1,117 @@
+"""R4, R11: a disk that is full, files that vanish: named errors, and nothing that was there is harmed."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from profactory.runs import Run
+from profactory.training.checkpoint import list_checkpoints, newest_valid
+from tests.chaos.test_kills import announced, assert_same_result, words
+from tests.support.forks import profactory_process, until
+
+pytestmark = pytest.mark.slow
+EPOCHS = 3
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of two megabytes."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], capture_output=True)
+    if done.returncode:
+        pytest.skip("mounting needs root")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def straight(table: Path, model: Path, tmp_path: Path) -> Path:
+    out = tmp_path / "straight"
+    child = profactory_process(*words(table, model, out, epochs=EPOCHS), log=tmp_path / "straight.txt")
+    assert child.wait() == 0, child.said[-2000:]
+    return out
+
+
+def assert_whole(out: Path) -> None:
+    """Every checkpoint that has its name is intact, and nothing half written lies about."""
+    newest = newest_valid(out / "ckpt")
+    assert newest is not None
+    assert newest == max(list_checkpoints(out / "ckpt").items())[1]
+    assert not list((out / "ckpt").glob(".*"))
+    assert int(newest.name.rpartition("-")[2]) >= announced(out)
+
+
+def test_a_full_disk(table: Path, model: Path, tmp_path: Path, small_disk: Path) -> None:
+    """A file system without room: said with the space that is needed; with more room the run goes on."""
+    expected, out = straight(table, model, tmp_path), small_disk / "run"
+    child = profactory_process(*words(table, model, out, epochs=EPOCHS), log=tmp_path / "log.txt")
+    until(lambda: announced(out) >= 4, child)
+    room = shutil.disk_usage(small_disk).free
+    (small_disk / "other people's data").write_bytes(bytes(room))
+    assert child.wait() == 1
+    assert "cannot be written" in child.said or "No space left" in child.said
+    assert "Traceback" not in child.said
+    (small_disk / "other people's data").unlink()
+    assert_whole(out)
+    subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
+    again = profactory_process("resume", out, log=tmp_path / "again.txt")
+    assert again.wait() == 0, again.said[-2000:]
+    assert_same_result(out, expected)
+
+
+def test_files_that_may_not_grow(table: Path, model: Path, tmp_path: Path) -> None:
+    """RLIMIT_FSIZE (error 27) in the middle of a checkpoint."""
+    expected, out = straight(table, model, tmp_path), tmp_path / "run"
+    first = profactory_process(*words(table, model, out, epochs=EPOCHS), log=tmp_path / "log.txt")
+    until(lambda: announced(out) >= 3, first)
+    first.send(15)
+    first.wait()
+    biggest = max(file.stat().st_size for file in (out / "ckpt").rglob("*") if file.is_file())
+    limited = profactory_process(
+        "resume", out, log=tmp_path / "limited.txt",
+        before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (biggest - 1, biggest - 1)),
+    )  # fmt: skip
+    assert limited.wait() == 1
+    assert "cannot be written" in limited.said
+    assert "of free disk space" in limited.said
+    assert "Traceback" not in limited.said
+    assert_whole(out)
+    again = profactory_process("resume", out, log=tmp_path / "again.txt")
+    assert again.wait() == 0, again.said[-2000:]
+    assert_same_result(out, expected)
+
+
+def test_the_run_directory_vanishes(table: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    child = profactory_process(*words(table, model, out, epochs=500), log=tmp_path / "log.txt")
+    until(lambda: announced(out) >= 2, child)
+    out.rename(tmp_path / "elsewhere")
+    shutil.rmtree(tmp_path / "elsewhere")
+    assert child.wait() == 1
+    assert "does not exist (any more)" in child.said or "cannot be written" in child.said
+    assert "Traceback" not in child.said
+
+
+def test_the_table_vanishes_and_comes_back(table: Path, model: Path, tmp_path: Path) -> None:
+    expected, out = straight(table, model, tmp_path), tmp_path / "run"
+    child = profactory_process(*words(table, model, out, epochs=EPOCHS), log=tmp_path / "log.txt")
+    until(lambda: announced(out) >= 2, child)
+    child.send(15)
+    child.wait()
+    kept = table.read_bytes()
+    table.unlink()
+    again = profactory_process("resume", out, log=tmp_path / "again.txt")
+    assert again.wait() == 1
+    assert str(table) in again.said
+    assert "Traceback" not in again.said
+    table.write_bytes(kept)
+    last = profactory_process("resume", out, log=tmp_path / "last.txt")
+    assert last.wait() == 0, last.said[-2000:]
+    assert_same_result(out, expected)
+    assert Run.open(out).status()["state"] == "finished"
