@@ -51,7 +51,7 @@ def train(table: Path, model: Path, out: Path, **settings: Any) -> profactory.Tr
     return profactory.train(table, model=str(model), out=out, **settings)
 
 
-@pytest.mark.parametrize("pooling", ["mean", "light-attention"])
+@pytest.mark.parametrize("pooling", ["mean", pytest.param("light-attention", marks=pytest.mark.slow)])
 def test_the_adapter_learns_from_structures(pooling: str, table: Path, model: Path, tmp_path: Path) -> None:
     options = {"pooling": pooling, "epochs": 20, "patience": 0}
     run = train(table, model, tmp_path / "run", method="ses-adapter", learning_rate=5e-3, **options)

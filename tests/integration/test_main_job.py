@@ -114,7 +114,13 @@ def test_residue_labels_sit_on_their_own_residue(tmp_path: Path) -> None:
     assert run.metrics["test"]["auroc"]["value"] > 0.8
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name != "freeze"])
+ADAPTING = [name for name, method in METHODS.items() if not method.frozen]
+QUICK = ("lora", "full")  # the others differ in what models/ tests
+
+
+@pytest.mark.parametrize(
+    "method", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in ADAPTING]
+)
 def test_adapting_methods_learn_save_and_predict_the_same(method: str, model: Path, tmp_path: Path) -> None:
     table = write_table(tmp_path / "table.csv", "regression")
     run = train(table, model, tmp_path / "run", method=method, pooling="light-attention", learning_rate=3e-3)
