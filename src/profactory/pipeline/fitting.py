@@ -14,6 +14,7 @@ from accelerate import PartialState
 from numpy.typing import NDArray
 
 from profactory.config import PretrainConfig, TrainConfig
+from profactory.config.methods import METHODS
 from profactory.data.structure_strings import Strings
 from profactory.evaluation.metrics import compute_metrics
 from profactory.inference.predictor import Predictor
@@ -71,10 +72,11 @@ def fit_model(
     trainable, total = parameter_counts(model)
     if PartialState().is_main_process:
         log.info(
-            "Parameters: %s of %s are trained (%.2f %%).",
+            "Parameters: %s of %s are trained (%.2f %%): %s.",
             f"{trainable:,}",
             f"{total:,}",
             100 * trainable / total,
+            METHODS[model.method].summary,
         )
     loss_model = LossModel(model)
     source: FeatureSource | SequenceSource
