@@ -169,6 +169,10 @@ def estimate_sentences(estimate: Mapping[str, Any]) -> list[str]:
         f" ({size(estimate['free_disk_bytes'])} free).",
         f"Without a GPU, {estimate['basis']}.",
     ]
+    if estimate["memory_bytes"] > estimate["free_memory_bytes"]:
+        lines.append(
+            "That is more memory than is free: see a smaller --model, --max-length or --method freeze."
+        )
     if estimate["download_bytes"]:
         lines.append(
             f"{size(estimate['download_bytes'])} of weights are fetched first, unless they are here."

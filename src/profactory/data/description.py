@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +16,6 @@ from typing import Any
 
 from profactory.errors import ConfigError
 from profactory.tasks import TaskKind
-
-log = logging.getLogger("profactory")
 
 LARGEST = 1 << 20  # bytes; a description is short
 _MARKS = ("dataset", "train_file", "problem_type")
@@ -65,12 +62,15 @@ class Description:
         Files of the splits.
     settings
         Settings of training by name: columns, ``task``, ``monitor``, ``label_transform``.
+    unused
+        Keys that have no meaning here, each with the reason.
     """
 
     path: Path
     source: str = ""
     files: list[tuple[Path, str]] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
+    unused: list[str] = field(default_factory=list)
 
 
 def read_description(source: str | Path) -> Description | None:
@@ -85,13 +85,13 @@ def read_description(source: str | Path) -> Description | None:
     content = _content(path)
     if content is None:
         return None
-    described, wrong, unused = Description(path), [], []
+    described, wrong = Description(path), []
     for key, value in content.items():
         if key in _READERS:
             problem = _READERS[key](described, key, value)
             wrong += [problem] if problem else []
         elif key in _UNUSED:
-            unused.append(f"{key} ({_UNUSED[key]})")
+            described.unused.append(f"{key} ({_UNUSED[key]})")
         else:
             near = difflib.get_close_matches(key, [*_READERS, *_UNUSED], n=1)
             wrong.append(f"{key!r} is no key" + (f"; did you mean {near[0]!r}?" if near else ""))
@@ -99,8 +99,6 @@ def read_description(source: str | Path) -> Description | None:
         wrong.append("neither 'dataset' nor 'train_file' names the data")
     if wrong:
         raise ConfigError(f"{path}: " + "; ".join(wrong) + ".", fix="mend the data set description")
-    if unused:
-        log.info("%s: not used: %s", path, ", ".join(unused))
     return described
 
 
@@ -119,7 +117,7 @@ def _dataset(described: Description, key: str, value: Any) -> str:
         return f"'dataset' is {value!r} and not a name"
     beside = described.path.parent / value
     described.source = str(beside) if beside.exists() else value
-    return ""
+    return f"'dataset' names another description, {value!r}" if _content(Path(described.source)) else ""
 
 
 def _file(described: Description, key: str, value: Any) -> str:

@@ -78,6 +78,8 @@ def find_sources(source: str | Path) -> list[SourceFile]:
     description = read_description(path)
     if description is None:
         return [SourceFile(path)]
+    if description.unused:
+        logger.info("%s: not used: %s", path, ", ".join(description.unused))
     if description.files:
         return [SourceFile(file, split) for file, split in description.files]
     return find_sources(description.source)

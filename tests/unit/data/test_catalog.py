@@ -120,3 +120,17 @@ def test_json_tables_are_no_descriptions(tmp_path: Path) -> None:
     path = tmp_path / "data.json"
     path.write_text(json.dumps([{"sequence": "MKA", "label": "a"}, {"sequence": "MKC", "label": "b"}]))
     assert len(prepare_dataset(path).dataset) == 2
+
+
+def test_a_description_of_a_description_is_refused(tmp_path: Path) -> None:
+    path = describe(tmp_path, dataset="config.json")
+    with pytest.raises(ConfigError, match="names another description"):
+        prepare_dataset(path)
+
+
+def test_what_has_no_meaning_here_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    columns = {"sequence_column_name": "protein", "label_column_name": "active"}
+    path = describe(tmp_path, dataset="proteins.csv", pdb_dir="x", **columns)
+    caplog.set_level("INFO", "profactory")
+    prepare_dataset(path)
+    assert caplog.text.count("pdb_dir (structures are not read)") == 1

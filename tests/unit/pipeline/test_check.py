@@ -82,3 +82,9 @@ def test_needs_no_torch(table: Path, tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", code, str(table), str(tmp_path / "out")]
     assert subprocess.run(command, check=False).returncode == 0
+
+
+def test_too_little_memory_is_said(table: Path) -> None:
+    text = check_data(table, model="esm2-15b", method="full").text()
+    assert "That is more memory than is free" in text
+    assert "That is more memory" not in check_data(table).text()
