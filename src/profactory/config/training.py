@@ -75,5 +75,20 @@ class TrainingSettings(LoopSettings):
     """Peak learning rate of head and pooling, if it shall not be that of the backbone."""
     monitor: str | None = None
     """Validation metric that chooses the best epoch: loss or any metric of the task."""
+    label_transform: Literal["none", "standardize", "min-max", "log", "rank"] = "standardize"
+    """What regression labels become for training; undone in every prediction and metric."""
+    loss: Literal["auto", "cross-entropy", "focal"] = "auto"
+    """Loss of a classification: cross-entropy, or focal, which lets easy samples count less."""
+    focal_gamma: float = Field(2.0, gt=0)
+    """How little easy samples count in the focal loss."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced lets rare classes count as much as frequent ones."""
     coverage: float = Field(0.9, gt=0, lt=1)
     """Share of new proteins whose truth shall lie in the prediction set or interval."""
+
+    def contradictions(self) -> list[str]:
+        """Return what cannot be meant together."""
+        found = LoopSettings.contradictions(self)
+        if "focal_gamma" in self.model_fields_set and self.loss != "focal":
+            found.append(f"focal_gamma has no meaning with loss {self.loss}; add --loss focal")
+        return found

@@ -264,7 +264,7 @@ def _predictor(task: Task, model: _Linear) -> Callable[[Sequence[str], Array], F
             scores = features.linear_scores(around, model.weights, model.intercept)
         else:
             scores = features.composition(sequences) @ model.weights.T + model.intercept
-        return np.asarray(task.probabilities(scores), np.float64)
+        return np.asarray(task.probabilities(scores) if task.is_classification else scores, np.float64)
 
     return predict
 

@@ -47,7 +47,7 @@ def fit_calibration(
     Calibration
         Without a set or interval if there are too few rows for the coverage: 9 are needed for 0.9.
     """
-    rows = make_rows(task, targets, outputs)
+    rows = make_rows(task, task.transformed(targets), task.transformed(outputs))
     if rows.problem or len(rows) < FEWEST_ROWS:
         return Calibration()
     if not task.is_classification:

@@ -93,12 +93,10 @@ def _hard_labels(task: Task, truth: Array) -> Array:
 
 def _covered(task: Task, calibration: Calibration, rows: Rows) -> dict[str, float]:
     if not task.is_classification:
-        error, radius = np.abs(rows.truth - rows.scores), np.array(calibration.radius)
-        known = np.isfinite(error)
-        return {
-            "coverage": float((error <= radius * (1 + 1e-6))[known].mean()),
-            "width": 2 * float(radius.mean()),
-        }
+        low, high = calibration.bounds(task, Values(rows.scores))
+        slack, known = 1e-6 * (high - low), np.isfinite(rows.truth)
+        inside = (rows.truth >= low - slack) & (rows.truth <= high + slack)
+        return {"coverage": float(inside[known].mean()), "width": float((high - low).mean())}
     members = calibration.members(task, rows.scores.astype(np.float32))
     size = float(members.sum(axis=1).mean())
     if task.kind is not TaskKind.MULTI_LABEL:

@@ -23,6 +23,7 @@ from profactory.models.extra_inputs import Arrays
 from profactory.models.protein_model import ProteinModel
 from profactory.models.tuning import parameter_counts
 from profactory.pipeline.budget import settle_budget
+from profactory.pipeline.objective import Objective, make_objective
 from profactory.pipeline.preparation import Job
 from profactory.runs import Run
 from profactory.tasks import Task, Values
@@ -30,7 +31,7 @@ from profactory.training.distributed import in_shares
 from profactory.training.embedding_cache import EmbeddingCache
 from profactory.training.features import Features
 from profactory.training.loop import fit
-from profactory.training.loss_model import FrozenEncoder, LossModel, feature_outputs, loss_of_outputs
+from profactory.training.loss_model import FrozenEncoder, feature_outputs
 from profactory.training.sources import FeatureSource, SequenceSource
 from profactory.training.state import FitResult, FitSettings
 
@@ -49,11 +50,14 @@ class Trained:
         Returns the model's outputs on a split, in the order of its rows.
     result
         How the training went.
+    objective
+        What it minimised.
     """
 
     model: ProteinModel
     outputs: Outputs
     result: FitResult
+    objective: Objective
 
 
 def fit_model(
@@ -78,31 +82,31 @@ def fit_model(
             100 * trainable / total,
             METHODS[model.method].summary,
         )
-    loss_model = LossModel(model)
+    objective = make_objective(job)
+    loss_model = objective.module(model)
     source: FeatureSource | SequenceSource
     if job.choices.cached:
-        source, outputs = _frozen(job, model)
+        source, outputs = _frozen(job, model, objective)
     else:
-        source, outputs = _adapted(job, model)
+        source, outputs = _adapted(job, model, objective)
         if not resume:
             settle_budget(job, loss_model, source, run)
     truth = job.targets("validation")
 
     def validate() -> dict[str, float]:
         predicted = outputs("validation")
-        scale = None if job.task.is_classification else model.output_scale.cpu().numpy()
-        loss = loss_of_outputs(job.task.kind, predicted, truth, scale)
+        loss = objective.loss(model, predicted, truth)
         metrics = {**compute_metrics(job.task, truth, predicted), "loss": loss}
         if on_evaluation is not None:
             on_evaluation(metrics)
         return metrics
 
     if job.initial is None:  # a trained model keeps its units
-        _scale_outputs(model, job.targets("train"))
+        objective.scale_outputs(model)
         _standardise(model, job.sequences("train"))
     with _threads(job):
         result = fit(loss_model, source, validate, run, fit_settings(job), resume=resume, force=force)
-    return Trained(model, outputs, result)
+    return Trained(model, outputs, result, objective)
 
 
 @contextlib.contextmanager
@@ -125,17 +129,6 @@ def _standardise(model: ProteinModel, sequences: list[str]) -> None:
     if model.beside is not None:
         read = [sequence[: model.max_length] for sequence in sequences]
         model.beside.standardise(torch.from_numpy(describe(read, model.design.descriptors)))
-
-
-def _scale_outputs(model: ProteinModel, targets: Values) -> None:
-    """Let a regression start at the mean of the labels and count errors in their standard deviation."""
-    if model.task.is_classification:
-        return
-    columns = targets.values.reshape(-1, model.task.n_outputs)
-    mean, spread = np.nanmean(columns, axis=0), np.nanstd(columns, axis=0)
-    model.scale_outputs(
-        torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(spread.astype(np.float32))
-    )
 
 
 def fit_settings(job: Job) -> FitSettings:
@@ -175,8 +168,9 @@ def typed_settings(config: TrainConfig | PretrainConfig) -> dict[str, Any]:
     }
 
 
-def _limits(job: Job) -> dict[str, Any]:
+def _limits(job: Job, objective: Objective) -> dict[str, Any]:
     return {
+        "class_weights": objective.class_weights,
         "tokens": job.choices.tokens_per_batch,
         "batch_size": job.choices.batch_size,
         "seed": job.config.seed,
@@ -184,10 +178,10 @@ def _limits(job: Job) -> dict[str, Any]:
     }
 
 
-def _frozen(job: Job, model: ProteinModel) -> tuple[FeatureSource, Outputs]:
+def _frozen(job: Job, model: ProteinModel, objective: Objective) -> tuple[FeatureSource, Outputs]:
     features = embeddings(job, model)
-    targets = job.targets("train")
-    source = FeatureSource(features, job.rows("train"), job.task.kind, targets, **_limits(job))
+    limits = _limits(job, objective)
+    source = FeatureSource(features, job.rows("train"), job.task.kind, objective.learnt, **limits)
 
     def outputs(split: str) -> Values:
         return feature_outputs(model, features, job.rows(split))
@@ -213,15 +207,15 @@ def _extras(
     return model.extra_inputs.encode(sequences, job.strings(rows), model.max_length)
 
 
-def _adapted(job: Job, model: ProteinModel) -> tuple[SequenceSource, Outputs]:
+def _adapted(job: Job, model: ProteinModel, objective: Objective) -> tuple[SequenceSource, Outputs]:
     source = SequenceSource(
         model.backbone,
         job.sequences("train"),
         job.task.kind,
-        job.targets("train"),
+        objective.learnt,
         max_length=job.choices.max_length,
         extras=_extras(job, model, job.sequences("train"), job.rows("train")),
-        **_limits(job),
+        **_limits(job, objective),
     )
 
     def outputs(split: str) -> Values:

@@ -18,6 +18,7 @@ from profactory.data.splitting import Division, folds
 from profactory.errors import ConfigError
 from profactory.files import sha256_bytes
 from profactory.pipeline.choices import Choices
+from profactory.pipeline.labels import fit_transform
 from profactory.pipeline.preparation import Job
 
 log = logging.getLogger("profactory")
@@ -168,4 +169,7 @@ def _whole(job: Job, parts: Ints, own_test: bool) -> Division:
 def _with(job: Job, division: Division, seed: int) -> Job:
     """Return the training of one member: other rows, another seed, the same choices."""
     asked = job.config.model_dump(exclude_unset=True, exclude=set(OWN))
-    return replace(job, config=TrainConfig.build({**asked, "seed": seed}), division=division)
+    task = job.task
+    if job.initial is None:  # a trained model keeps its units
+        task = fit_transform(job.config, task, job.dataset, division.splits)
+    return replace(job, config=TrainConfig.build({**asked, "seed": seed}), division=division, task=task)

@@ -84,7 +84,8 @@ def find_initial(config: TrainConfig) -> Initial | None:
         return None
     folder = _folder(Path(config.init).expanduser())
     design, task, spec = read_description(folder)
-    clashing = [name for name in config.given if name in ModelSettings.model_fields and name not in FREE]
+    own = {*ModelSettings.model_fields, "label_transform"} - set(FREE)
+    clashing = [name for name in config.given if name in own]
     if clashing:
         raise ConfigError(
             f"init brings the whole model, and {', '.join(clashing)} cannot be given beside it.",

@@ -24,6 +24,7 @@ from profactory.models.zoo import ModelSpec, resolve
 from profactory.pipeline.choices import Choices, choose
 from profactory.pipeline.extras import check_features, check_layers, check_packages, find_structures
 from profactory.pipeline.initial import Initial, find_initial
+from profactory.pipeline.labels import check_objective, fit_transform
 from profactory.structure.joining import StructureJoin
 from profactory.tasks import Task, Values
 from profactory.training.sources import truncated
@@ -150,8 +151,11 @@ def prepare_job(source: str, config: TrainConfig, *, like: Job | None = None) ->
     # Refused before the rows are divided, which may take long:
     choose_pooling(config.pooling, task, spec)
     check_features(config, task)
+    check_objective(config, task)
     structures = find_structures(config, prepared.dataset, initial.structures if initial else None)
     division = like.division if like else divide(prepared.dataset, task, config)
+    if initial is None:  # a trained model keeps its units
+        task = fit_transform(config, task, prepared.dataset, division.splits)
     choices = choose(config, task, spec, train_rows=count_splits(division.splits)["train"])
     _check_monitor(choices.monitor, task)
     if initial is not None:

@@ -23,7 +23,6 @@ from profactory.pipeline.preparation import Job
 from profactory.runs import Run
 from profactory.sharing.model_card import write_card
 from profactory.tasks import Task, TaskKind, Values
-from profactory.training.loss_model import loss_of_outputs
 
 log = logging.getLogger("profactory")
 
@@ -61,7 +60,7 @@ def report_run(
         diagnose=functools.partial(
             diagnose,
             events,
-            reference_loss=_constant_loss(job, trained, baselines),
+            reference_loss=_constant_loss(trained, baselines),
             settings={**job.config.model_dump(mode="json"), **job.choices.to_dict()},
             leakage=leakage.to_dict() if leakage else None,
         ),
@@ -131,11 +130,10 @@ def baselines_of(job: Job, task: Task) -> Baselines:
     )
 
 
-def _constant_loss(job: Job, trained: Trained, baselines: Baselines) -> float:
+def _constant_loss(trained: Trained, baselines: Baselines) -> float:
     """Return the training loss of predicting the same for everything: what losses are compared with."""
-    targets = job.targets("train")
-    scale = None if job.task.is_classification else trained.model.output_scale.cpu().numpy()
-    return loss_of_outputs(job.task.kind, baselines.constant(targets), targets, scale)
+    targets = trained.objective.targets
+    return trained.objective.loss(trained.model, baselines.constant(targets), targets)
 
 
 def _evaluated(job: Job, split: str, outputs: Values, baselines: Baselines) -> EvaluatedSplit:

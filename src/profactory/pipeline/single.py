@@ -18,6 +18,7 @@ from profactory.pipeline.capacity import announce_cost
 from profactory.pipeline.fitting import fit_model
 from profactory.pipeline.holding import held
 from profactory.pipeline.leakage import examine_leakage
+from profactory.pipeline.objective import announce_balance
 from profactory.pipeline.preparation import Job
 from profactory.pipeline.reporting import report_run
 from profactory.runs import RUNS_FOLDER, Run, new_run_path
@@ -100,6 +101,7 @@ def announce(job: Job, run: Run, cost: Estimate | None) -> None:
     log.info("Task: %s (%s)", job.task.kind, job.prepared.task_reason)
     log.info("Model: %s. Chosen for this data and machine:", job.spec.name)
     job.choices.announce()
+    announce_balance(job)
     if cost is not None:
         announce_cost(cost)
     if job.truncated:

@@ -18,6 +18,7 @@ from profactory.pipeline.brief_report import report_briefly
 from profactory.pipeline.capacity import check_capacity, fit_batch
 from profactory.pipeline.fitting import Trained, fit_model
 from profactory.pipeline.holding import held, in_own_log
+from profactory.pipeline.objective import make_objective
 from profactory.pipeline.preparation import Job, prepare_job
 from profactory.pipeline.single import announce, build_model, make_run
 from profactory.runs import Run
@@ -79,7 +80,7 @@ def trained_trial(job: Job, own: Run) -> Trained:
     def outputs(split: str) -> Values:
         return predictor.predict_outputs(job.sequences(split), strings=job.strings(job.rows(split)))
 
-    return Trained(model, outputs, _result(own))
+    return Trained(model, outputs, _result(own), make_objective(job))
 
 
 def _result(own: Run) -> FitResult:

@@ -7,6 +7,16 @@ table or listing runs never imports torch.
 from profactory.tasks.calibration import Calibration
 from profactory.tasks.inference import fit_task, infer_task
 from profactory.tasks.task import MINIMISED, Task, TaskKind
+from profactory.tasks.transforms import LabelTransform
 from profactory.tasks.values import Values
 
-__all__ = ["MINIMISED", "Calibration", "Task", "TaskKind", "Values", "fit_task", "infer_task"]
+__all__ = [
+    "MINIMISED",
+    "Calibration",
+    "LabelTransform",
+    "Task",
+    "TaskKind",
+    "Values",
+    "fit_task",
+    "infer_task",
+]

@@ -38,7 +38,8 @@ class Calibration:
     threshold
         A prediction set holds the classes of at least this probability.
     radius
-        Half the width of the interval around each regression target, in the units of the labels.
+        Half the width of the interval around each regression target, in the units that the loss sees: those
+        of the labels, unless they were transformed.
     """
 
     temperature: float = 1.0
@@ -80,12 +81,18 @@ class Calibration:
         if not self.radius:
             return {}
         names = [""] if len(task.targets) == 1 else [f"_{target}" for target in task.targets]
-        values = outputs.values.reshape(-1, task.n_outputs)
+        low, high = self.bounds(task, outputs)
         columns: dict[str, Column] = {}
-        for i, (name, radius) in enumerate(zip(names, self.radius, strict=True)):
-            for column, bound in ((LOW, values[:, i] - radius), (HIGH, values[:, i] + radius)):
+        for i, name in enumerate(names):
+            for column, bound in ((LOW, low[:, i]), (HIGH, high[:, i])):
                 columns[column + name] = _numbers(bound, outputs.offsets)
         return columns
+
+    def bounds(self, task: Task, outputs: Values) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the ends of the intervals in the units of the labels, each ``(rows, targets)``."""
+        middle = task.transformed(outputs).values.reshape(-1, task.n_outputs)
+        radius = np.asarray(self.radius)
+        return task.probabilities(middle - radius), task.probabilities(middle + radius)
 
     def members(self, task: Task, probabilities: Array) -> NDArray[np.bool_]:
         """Tell which classes are in the prediction sets, shape ``(rows, classes)``.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from profactory.errors import Problem, RowError
 from profactory.tasks import cells as reading
+from profactory.tasks.transforms import LabelTransform
 from profactory.tasks.values import Array, Values
 
 MINIMISED = frozenset({"loss", "mse", "rmse", "mae", "perplexity"})
@@ -57,6 +58,8 @@ class Task:
         What separates the names of a multi-label cell, when read and when written.
     threshold
         Probability from which a class of a multi-label task is predicted.
+    transform
+        What training made of regression labels; None if they were left as they are.
     """
 
     kind: TaskKind
@@ -64,6 +67,7 @@ class Task:
     targets: tuple[str, ...] = ("label",)
     separator: str = ","
     threshold: float = 0.5
+    transform: LabelTransform | None = None
 
     @property
     def per_residue(self) -> bool:
@@ -132,7 +136,7 @@ class Task:
         return self._pack(arrays)
 
     def probabilities(self, logits: Array) -> NDArray[np.float32]:
-        """Turn raw outputs of the head into probabilities (or leave numbers as they are).
+        """Turn raw outputs of the head into probabilities, or into numbers in the unit of the labels.
 
         Parameters
         ----------
@@ -144,7 +148,7 @@ class Task:
             with np.errstate(over="ignore"):  # exp overflows to infinity and 1/inf is the right 0
                 return np.asarray(1.0 / (1.0 + np.exp(-values)), np.float32)
         if not self.is_classification:
-            return values
+            return values if self.transform is None else self.transform.invert(values)
         shifted = np.exp(values - values.max(axis=-1, keepdims=True))
         return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), np.float32)
 
@@ -178,6 +182,17 @@ class Task:
                 columns[f"probability_{name}"] = np.asarray(values[:, i], np.float32)
         return columns
 
+    def transformed(self, labels: Values) -> Values:
+        """Return labels, or predictions, as the loss sees them."""
+        if self.transform is None:
+            return labels
+        columns = labels.values.reshape(-1, self.n_outputs)
+        return Values(self.transform.apply(columns).reshape(labels.values.shape), labels.offsets)
+
+    def with_transform(self, transform: LabelTransform) -> Task:
+        """Return the same task with labels transformed for training."""
+        return replace(self, transform=transform)
+
     def with_threshold(self, threshold: float) -> Task:
         """Return the same task with another multi-label threshold."""
         return replace(self, threshold=float(threshold))
@@ -190,6 +205,7 @@ class Task:
             "targets": list(self.targets),
             "separator": self.separator,
             "threshold": self.threshold,
+            **({"transform": self.transform.to_dict()} if self.transform else {}),
         }
 
     @classmethod
@@ -201,6 +217,7 @@ class Task:
             targets=tuple(str(name) for name in data["targets"]),
             separator=str(data["separator"]),
             threshold=float(data["threshold"]),
+            transform=LabelTransform.from_dict(data["transform"]) if data.get("transform") else None,
         )
 
     def _encoders(self) -> dict[TaskKind, Callable[[Any, int], Array]]:

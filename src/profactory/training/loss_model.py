@@ -16,6 +16,7 @@ from profactory.models.protein_model import ProteinModel
 from profactory.models.rank_allocation import rank_allocation
 from profactory.tasks import TaskKind, Values
 from profactory.training.features import Features
+from profactory.training.imbalance import term_emphasis
 from profactory.training.losses import loss_sum
 
 ENCODE_TOKENS = {"cpu": 1024}  # more would spend its time on fresh pages of memory
@@ -29,14 +30,17 @@ class LossModel(nn.Module):
     ----------
     model
         The protein model. Errors of regression are measured in units of its ``output_scale``.
-    class_weights
+    class_weights, focal_gamma
         See :func:`~profactory.training.losses.loss_sum`.
     """
 
-    def __init__(self, model: ProteinModel, *, class_weights: NDArray[Any] | None = None) -> None:
+    def __init__(
+        self, model: ProteinModel, *, class_weights: NDArray[Any] | None = None, focal_gamma: float = 0.0
+    ) -> None:
         super().__init__()
         self.model = model
         self.kind = model.task.kind
+        self.focal_gamma = focal_gamma
         self.allocation = rank_allocation(model.backbone)
         weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float32)
         self.register_buffer("class_weights", weights, persistent=False)
@@ -51,7 +55,14 @@ class LossModel(nn.Module):
             logits = self.model.forward_features(features, mask, **inputs)
         scale = None if self.kind.is_classification else self.model.output_scale
         weights = self.class_weights if isinstance(self.class_weights, Tensor) else None
-        loss, count = loss_sum(self.kind, logits, targets, class_weights=weights, target_scale=scale)
+        loss, count = loss_sum(
+            self.kind,
+            logits,
+            targets,
+            class_weights=weights,
+            target_scale=scale,
+            focal_gamma=self.focal_gamma,
+        )
         if self.allocation is not None and self.training:
             # Adds to the gradient and not to the loss, which stays comparable with that of validation.
             pull = self.allocation.regularisation()
@@ -201,7 +212,13 @@ def feature_outputs(
 
 
 def loss_of_outputs(
-    kind: TaskKind, outputs: Values, targets: Values, target_scale: NDArray[Any] | None = None
+    kind: TaskKind,
+    outputs: Values,
+    targets: Values,
+    target_scale: NDArray[Any] | None = None,
+    *,
+    class_weights: NDArray[Any] | None = None,
+    focal_gamma: float = 0.0,
 ) -> float:
     """Return the mean loss that outputs have: the loss curve of validation data.
 
@@ -216,6 +233,8 @@ def loss_of_outputs(
         are not counted.
     target_scale
         Regression: the model's ``output_scale``, so that the numbers compare with the training loss.
+    class_weights, focal_gamma
+        As in :func:`~profactory.training.losses.loss_sum`.
     """
     values, labels = outputs.values, targets.values
     if targets.offsets is not None:
@@ -225,11 +244,15 @@ def loss_of_outputs(
     if kind.is_classification:
         # The inverse of probabilities(); a probability that was rounded to 0 counts as the smallest float.
         tiny = np.finfo(np.float32).tiny
-        p = np.clip(values.astype(np.float64), tiny, 1.0)
-        if kind is TaskKind.MULTI_LABEL:
-            rest = np.clip(1.0 - values.astype(np.float64), tiny, 1.0)
-            return float(-np.where(labels > 0, np.log(p), np.log(rest)).mean())
-        known = labels >= 0
-        return float(-np.log(p[known, labels[known]]).mean())
+        p, several = values.astype(np.float64), kind is TaskKind.MULTI_LABEL
+        if several:
+            p = np.where(labels > 0, p, 1.0 - p)
+        else:
+            known = np.flatnonzero(labels >= 0)
+            labels = labels[known]
+            p = p[known, labels]
+        p = np.clip(p, tiny, 1.0)
+        each = term_emphasis(class_weights, labels, positive_only=several)
+        return float((each * (1.0 - p) ** focal_gamma * -np.log(p)).sum() / each.sum())
     error = values.reshape(len(labels), -1) - labels.reshape(len(labels), -1)
     return float(np.nanmean(np.square(error / (1.0 if target_scale is None else np.asarray(target_scale)))))

@@ -21,6 +21,7 @@ def loss_sum(
     *,
     class_weights: Tensor | None = None,
     target_scale: Tensor | None = None,
+    focal_gamma: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Return the summed loss of a micro-batch and the sum of the weights of its terms.
 
@@ -41,6 +42,10 @@ def loss_sum(
     target_scale
         Regression: standard deviations ``(targets,)`` by which errors are divided, so that several
         targets weigh alike and the learning rate does not depend on the unit.
+    focal_gamma
+        Classification: each term is multiplied by ``(1 - p) ** focal_gamma``, `p` being the probability of
+        what is true, so that what is easy counts little (focal loss, Lin et al. 2017,
+        https://arxiv.org/abs/1708.02002); 0 for plain cross-entropy.
 
     Returns
     -------
@@ -49,14 +54,21 @@ def loss_sum(
     """
     logits = logits.float()  # losses in 32 bits whatever the autocast
     if kind in (TaskKind.SINGLE_LABEL, TaskKind.RESIDUE_CLASSIFICATION):
-        return _cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1), class_weights)
+        flat = logits.reshape(-1, logits.shape[-1])  # (samples or residues, classes)
+        return _cross_entropy(flat, targets.reshape(-1), class_weights, focal_gamma)
     if kind is TaskKind.MULTI_LABEL:
-        return _binary_cross_entropy(logits, targets, class_weights)
+        return _binary_cross_entropy(logits, targets, class_weights, focal_gamma)
     return _squared_error(logits, targets.reshape(logits.shape), target_scale)
 
 
-def _cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+def _cross_entropy(
+    logits: Tensor, targets: Tensor, weights: Tensor | None, gamma: float
+) -> tuple[Tensor, Tensor]:
     known = targets != IGNORED
+    if gamma:
+        terms = F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="none")
+        each = known.to(logits) if weights is None else known * weights.to(logits)[targets.clamp(min=0)]
+        return (each * _focused(terms, gamma)).sum(), each.sum()
     if weights is None:
         total = F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
         return total, known.sum().to(logits.dtype)
@@ -65,11 +77,19 @@ def _cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None) -> t
     return total, weights[targets[known]].sum()
 
 
-def _binary_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+def _binary_cross_entropy(
+    logits: Tensor, targets: Tensor, weights: Tensor | None, gamma: float
+) -> tuple[Tensor, Tensor]:
     targets = targets.to(logits.dtype)
     each = torch.ones_like(targets) if weights is None else 1 + targets * (weights.to(logits) - 1)
-    total = F.binary_cross_entropy_with_logits(logits, targets, weight=each, reduction="sum")
-    return total, each.sum()
+    terms = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return (each * (_focused(terms, gamma) if gamma else terms)).sum(), each.sum()
+
+
+def _focused(terms: Tensor, gamma: float) -> Tensor:
+    """Multiply cross-entropies ``-log p`` by ``(1 - p) ** gamma``."""
+    missing = -torch.expm1(-terms)  # 1 - p, exact where p is near 1
+    return missing.clamp(min=1e-8) ** gamma * terms  # a power below 1 has no gradient at 0
 
 
 def _squared_error(values: Tensor, targets: Tensor, scale: Tensor | None) -> tuple[Tensor, Tensor]:
