@@ -129,14 +129,16 @@ def _comparison(predicted: Predicted, other: Predicted, name: str, differences: 
     limits = _limits(differences)
     outcome = "better" if limits["high"] < 0 else "worse" if limits["low"] > 0 else "unclear"
     difference = predicted.perplexity - other.perplexity
+    whose = name
     if name == "starting model":
         verb = {"better": "fell", "worse": "rose", "unclear": "did not clearly change"}[outcome]
+        whose = f"the {name}"
     else:
         found = {"better": "below", "worse": "above", "unclear": "not clearly different from"}[outcome]
         verb = f"is {found} what composition alone gives"
     sentence = (
         f"The perplexity of held-out sequences {verb}: {number(predicted.perplexity)} against "
-        f"{number(other.perplexity)} of the {name}, {number(difference, sign=True)} (95 % interval "
+        f"{number(other.perplexity)} of {whose}, {number(difference, sign=True)} (95 % interval "
         f"{number(limits['low'], sign=True)} to {number(limits['high'], sign=True)})."
     )
     return {
