@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 
 from profactory.config.search import Range, Search
 from profactory.errors import ConfigError
@@ -42,6 +43,12 @@ def test_what_is_fixed_for_another_method_is_left_out() -> None:
     search = Search.read({"lora_rank": 4, "method": ["freeze", "lora"]})
     assert search.settings({"method": "freeze"}) == {"method": "freeze"}
     assert search.settings({"method": "lora"}) == {"method": "lora", "lora_rank": 4}
+
+
+def test_a_power_of_ten_without_a_point_is_a_number() -> None:
+    values = yaml.safe_load("learning_rate: {low: 1e-4, high: 1e-2, log: true}")
+    assert values["learning_rate"]["low"] == "1e-4"  # as YAML has it
+    assert Search.read(values).ranges["learning_rate"] == Range(1e-4, 1e-2, log=True)
 
 
 def test_ranges_have_no_grid() -> None:

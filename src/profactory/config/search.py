@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -137,7 +138,7 @@ def _holds_list(name: str) -> bool:
 
 def _range(name: str, value: Mapping[str, Any], problems: list[Problem]) -> Range:
     low, high, log = value.get("low"), value.get("high"), value.get("log", False)
-    numbers: list[Any] = [bound for bound in (low, high) if type(bound) in (int, float)]
+    numbers = [bound for bound in map(_number, (low, high)) if bound is not None]
     if set(value) - {"low", "high", "log"} or len(numbers) < 2 or not isinstance(log, bool):
         problems.append(Problem(f"{name}: a range is {{low: number, high: number, log: true or false}}"))
         return Range(0.0, 1.0)
@@ -150,6 +151,14 @@ def _range(name: str, value: Mapping[str, Any], problems: list[Problem]) -> Rang
     elif int not in kinds:
         problems.append(Problem(f"{name} is no number; give a list of values"))
     return Range(numbers[0], numbers[1], log)
+
+
+def _number(bound: Any) -> float | None:
+    """Return a bound if it is a number; YAML takes 1e-4, which has no point, for a word."""
+    if isinstance(bound, str):
+        with contextlib.suppress(ValueError):
+            return float(bound)
+    return bound if type(bound) in (int, float) else None
 
 
 def _wrong_choices(name: str, values: list[Any]) -> list[Problem]:

@@ -23,6 +23,7 @@ import numpy as np
 from profactory.config import TrainConfig
 from profactory.config.search import USUAL_TRIALS, Range, Search
 from profactory.errors import (
+    ConfigError,
     MissingExtraError,
     Problem,
     ProFactoryError,
@@ -89,11 +90,14 @@ def _base(source: str, search: Search) -> Job:
     first = {name: values[0] for name, values in search.choices.items()}
     first |= {name: span.low for name, span in search.ranges.items()}
     kept = {name: value for name, value in first.items() if search.has_meaning(name, first)}
-    with join_processes(str(search.fixed.get("device", "auto"))).main_process_first():
-        base = prepare_job(source, TrainConfig.build(search.settings(kept)))
-        for name in ("model", "pooling"):
-            for value in search.choices.get(name, ()):
-                prepare_job(source, TrainConfig.build(search.settings({**kept, name: value})), like=base)
+    if join_processes(str(search.fixed.get("device", "auto"))).num_processes > 1:
+        raise ConfigError(
+            "A sweep works in one process.", fix="start it without torchrun or accelerate launch"
+        )
+    base = prepare_job(source, TrainConfig.build(search.settings(kept)))
+    for name in ("model", "pooling"):
+        for value in search.choices.get(name, ()):
+            prepare_job(source, TrainConfig.build(search.settings({**kept, name: value})), like=base)
     return base
 
 
@@ -137,7 +141,6 @@ def _open_study(base: Job, run: Run) -> Study:
         storage=optuna.storages.JournalStorage(backend),
         study_name="sweep",
         direction="maximize" if mode == "max" else "minimize",
-        sampler=optuna.samplers.TPESampler(seed=base.config.seed),
         pruner=optuna.pruners.MedianPruner(FIRST_UNPRUNED, FIRST_EVALUATIONS),
         load_if_exists=True,
     )
@@ -147,7 +150,7 @@ def _open_study(base: Job, run: Run) -> Study:
 def _one_trial(study: Study, base: Job, search: Search, run: Run) -> None:
     """Carry out the trial that was interrupted, or the next one."""
     states = _optuna().trial.TrialState
-    trial = _next_trial(study)
+    trial = _next_trial(study, base.config.seed)
     tried, place = _suggested(trial, search), _place(run, trial.number)
     told = ", ".join(f"{name} {_short(value)}" for name, value in tried.items())
     try:
@@ -169,8 +172,10 @@ def _one_trial(study: Study, base: Job, search: Search, run: Run) -> None:
         log.info("trial %d: validation %s %.4f (%s)", trial.number, base.choices.monitor, value, told)
 
 
-def _next_trial(study: Study) -> Trial:
+def _next_trial(study: Study, seed: int) -> Trial:
+    """Return the interrupted trial, or a new one that depends on those before it and the seed alone."""
     optuna = _optuna()
+    study.sampler = optuna.samplers.TPESampler(seed=seed + len(_ended(study)))
     interrupted = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
     if not interrupted:
         return study.ask()

@@ -63,7 +63,18 @@ RUN_ENTRIES = frozenset(
         "model",
         "trackers",
     }
-    | {"report", "lock.json", ".lock", "job.json", "rejected_rows.csv", "splits.csv", "members", "trials"}
+    | {
+        "report",
+        "lock.json",
+        ".lock",
+        "job.json",
+        "rejected_rows.csv",
+        "splits.csv",
+        "members",
+        "trials",
+        "study.journal",
+        "study.journal.lock",
+    }
 )
 
 
