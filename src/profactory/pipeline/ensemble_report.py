@@ -101,9 +101,11 @@ def _pool(plan: Plan, outputs: Mapping[str, Mapping[str, Array]], split: str) ->
     count: Counter[int] = Counter()
     for member in plan.members:
         rows = member.job.rows(split)
-        values = Values(outputs[member.name][split], _offsets(member.job, rows)) if len(rows) else None
+        if not len(rows):
+            continue
+        values = Values(outputs[member.name][split], _offsets(member.job, rows))
         for place, row in enumerate(rows.tolist()):
-            total[row] = total.get(row, 0.0) + values[place].astype(np.float64)  # type: ignore[index]
+            total[row] = total.get(row, 0.0) + values[place].astype(np.float64)
             count[row] += 1
     rows = np.array(sorted(total), np.int64)
     means = [(total[row] / count[row]).astype(np.float32) for row in rows.tolist()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -90,4 +91,5 @@ def _result(own: Run) -> FitResult:
     best = status.get("best") or {}
     seen = [e for e in events if e["event"] == "evaluation" and e["step"] == best.get("step")]
     found = Best(best["value"], best["step"], seen[-1]["epoch"], seen[-1]["metrics"]) if seen else None
-    return FitResult(status["step"], status["epoch"], found, stopped, None, math.nan)
+    begun, ended = (datetime.fromisoformat(event["time"]) for event in (events[0], events[-1]))
+    return FitResult(status["step"], status["epoch"], found, stopped, None, (ended - begun).total_seconds())
