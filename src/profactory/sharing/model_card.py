@@ -35,7 +35,7 @@ def write_card(folder: Path, run: Path | None = None, *, place: str = "") -> Pat
     run
         The run that it comes from, for what was measured and how the data were divided.
     place
-        What others will type to load it; the folder's name if not given.
+        What others will type to load it; the name of the run if not given, without where it lies here.
     """
     atomic_write_text(folder / CARD, make_card(folder, run, place=place))
     return folder / CARD
@@ -57,7 +57,7 @@ def make_card(folder: Path, run: Path | None = None, *, place: str = "") -> str:
     return templates.get_template("card.md.j2").render(
         header=_header(task, backbone),
         title=place or (run.name if run else folder.name),
-        place=place or str(run or folder),
+        place=place or (run or folder).name,
         what=_what(task),
         section=section,
         method=section.get("design", {}).get("method", ""),

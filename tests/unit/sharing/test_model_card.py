@@ -90,6 +90,8 @@ def test_the_card_says_all_that_a_stranger_asks(run: Path) -> None:
 
 def test_without_a_run_it_says_that_nothing_is_known(tmp_path: Path) -> None:
     card = write_card(_model(tmp_path / "model")).read_text()
+    assert 'profactory.load("model")' in card
+    assert str(tmp_path) not in card
     assert "Nothing: the report of the run was not there" in card
 
 
