@@ -488,8 +488,9 @@ def export(
     if format == "zip":
         from profactory.inference.export.report import ExportReport
         from profactory.sharing.bundle import write_bundle
+        from profactory.sharing.model_card import facts_of
 
-        backbone = read_json(folder / "config.json")["profactory"].get("backbone", {"stored": True})
+        backbone = facts_of(folder)["backbone"]
         source = "" if backbone["stored"] else f"{backbone['source']} at {backbone['revision']}"
         return ExportReport(write_bundle(folder, target, overwrite=overwrite), format, backbone=source)
     from profactory.pipeline.export import export_model

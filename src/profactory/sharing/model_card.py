@@ -43,7 +43,7 @@ def write_card(folder: Path, run: Path | None = None, *, place: str = "") -> Pat
 
 def make_card(folder: Path, run: Path | None = None, *, place: str = "") -> str:
     """Return the text of the card; see :func:`write_card`."""
-    section: dict[str, Any] = read_json(folder / "config.json")["profactory"]
+    section = facts_of(folder)
     data = _read(run, "data.json")
     task = section["task"]
     backbone = {"name": "", "revision": None, "licence": "", **section.get("backbone", {})}
@@ -71,6 +71,14 @@ def make_card(folder: Path, run: Path | None = None, *, place: str = "") -> str:
         limits=_limits(data),
         environment=_environment(),
     )
+
+
+def facts_of(folder: Path) -> dict[str, Any]:
+    """Return what a configuration says; of an ensemble, with the backbone of its first member."""
+    section: dict[str, Any] = read_json(folder / "config.json")["profactory"]
+    if "ensemble" not in section:
+        return section
+    return {**facts_of(folder / "members" / str(section["ensemble"][0])), **section}
 
 
 def plain_markdown(value: object) -> str:

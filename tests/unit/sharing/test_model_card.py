@@ -88,6 +88,16 @@ def test_the_card_says_all_that_a_stranger_asks(run: Path) -> None:
     assert head["base_model"] == "facebook/esm2"
 
 
+def test_an_ensemble_has_the_backbone_of_its_members(tmp_path: Path) -> None:
+    (tmp_path / "members").mkdir()
+    _model(tmp_path / "members" / "fold-1")
+    own = {"version": "0.1.0", "task": SECTION["task"], "calibration": {}, "ensemble": ["fold-1", "fold-2"]}
+    (tmp_path / "config.json").write_text(json.dumps({"profactory": own}))
+    card = make_card(tmp_path)
+    assert "| backbone | esm2-8m at" in card
+    assert "1022" in card
+
+
 def test_without_a_run_it_says_that_nothing_is_known(tmp_path: Path) -> None:
     card = write_card(_model(tmp_path / "model")).read_text()
     assert 'profactory.load("model")' in card

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from profactory.errors import ConfigError, ExportError, MissingExtraError
-from profactory.files import atomic_write_json, cache_dir, read_json, sha256_bytes
+from profactory.files import atomic_dir, atomic_write_json, cache_dir, read_json, sha256_bytes
 from profactory.inference.engines import Engine
 from profactory.inference.engines.torch_engine import TorchEngine, choose_device
 from profactory.models.canaries import SEQUENCES
@@ -133,7 +133,6 @@ def _build(model: ProteinModel, name: str, precision: str, fingerprint: str) -> 
 
 def _graph(model: ProteinModel, precision: str, fingerprint: str) -> Path:
     """Return the model's graph, made once and kept in the cache."""
-    from profactory.files import atomic_dir
     from profactory.inference.export.graph import require_onnx, write_onnx
     from profactory.inference.export.quantizing import quantize_int8
 
