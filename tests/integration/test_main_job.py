@@ -251,6 +251,16 @@ def test_how_the_rows_were_divided_is_noted(model: Path, tmp_path: Path) -> None
     assert (details["method"], details["seed"], sum(details["rows"].values())) == ("random", 4, 60)
 
 
+def test_dropped_rows_are_listed_in_the_run(model: Path, tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    good = "".join(f"ACDEFGHIKL{'MNPQ'[i % 4] * (i // 4 + 1)},{i}.5\n" for i in range(40))
+    table.write_text("sequence,label\n" + good + "AC1,1.0\n")
+    train(table, model, tmp_path / "run", bad_rows="drop", epochs=1)
+    (row,) = read_rows(tmp_path / "run" / "rejected_rows.csv")
+    assert (row["line"], row["column"], row["value"]) == ("42", "sequence", "AC1")
+    assert "letter '1' at position 3" in row["reason"]
+
+
 def test_bad_rows_are_all_named_and_nothing_is_written(model: Path, tmp_path: Path) -> None:
     table = tmp_path / "t.csv"
     good = "".join(f"ACDEFGHIKL{'MNPQ'[i % 4]},{i}.5\n" for i in range(20))

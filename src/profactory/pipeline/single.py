@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 
+from profactory.data.fixing import write_rejected
 from profactory.data.sources import durable_name
 from profactory.data.splitting import count_splits
 from profactory.files import atomic_write_json
@@ -104,6 +105,10 @@ def announce(job: Job, run: Run, cost: Estimate | None) -> None:
     announce_balance(job)
     if cost is not None:
         announce_cost(cost)
+    if job.prepared.rejected:
+        listed = write_rejected(job.prepared, run.path, overwrite=True)
+        count = job.prepared.counts["rejected"]
+        log.warning("%s rows cannot be used and are left out; %s names them.", f"{count:,}", listed)
     if job.truncated:
         log.warning(
             "%s sequences are longer than %s residues; only their beginning is read.",
