@@ -89,8 +89,8 @@ def refuse_sharding(kind: DistributedType) -> None:
         raise ConfigError(
             f"Accelerate is configured for {kind.value}, and a model cannot be shared out among processes.",
             expected="processes with a copy of the model each (DDP)",
-            fix="torchrun --nproc-per-node N -m profactory train …; docs/devices.md names what helps if it"
-            " does not fit one card",
+            fix="torchrun --nproc-per-node N -m profactory train …; if a model does not fit one card, see"
+            " docs/devices.md",
         )
 
 
