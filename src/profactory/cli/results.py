@@ -63,9 +63,14 @@ def comparison_table(compared: Comparison) -> str:
     ]
     rows.append({"": "measured on", **dict(zip(compared.runs, compared.splits, strict=True))})
     for name, entries in compared.metrics.items():
-        shown = [f"{_value(entry):.3f} ({_interval(entry)})" if entry else "" for entry in entries]
+        shown = [_measured(entry) if entry else "" for entry in entries]
         rows.append({"": name, **dict(zip(compared.runs, shown, strict=True))})
     return table(rows)
+
+
+def _measured(entry: Mapping[str, Any]) -> str:
+    between = _interval(entry)
+    return f"{_value(entry):.3f}" + (f" ({between})" if between else "")
 
 
 def _text(value: Any) -> str:

@@ -166,6 +166,8 @@ def test_delete_asks_first(
 def test_compare(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     second = Run.create(run.path.parent / "second", {"data": "toy.csv", "model": "esm2-8m"})
     atomic_write_json(second.path / "data.json", {"choices": {"method": "lora", "reasons": {"method": "x"}}})
+    second.report_dir.mkdir()
+    atomic_write_json(second.report_dir / "metrics.json", {"test": {"rmse": {"value": 1.25}}})
     broken = run.path.parent / "broken"
     broken.mkdir()
     (broken / "status.json").write_text("{")
@@ -181,12 +183,13 @@ def test_compare(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
         "metrics": {"spearman": {"value": 0.5, "low": 0.25, "high": 0.75}},
     }
     assert rows["second"]["settings"] == {"model": "esm2-8m", "epochs": None, "method": "lora"}
-    assert rows["second"]["metrics"] == {}
+    assert rows["second"]["metrics"] == {"rmse": {"value": 1.25}}
     assert main(["runs", "compare", str(run.path), str(second.path)]) == 0
     said = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert said[0] == ["first", "second"]
     assert ["model", "mini", "esm2-8m"] in said
     assert ["spearman", "0.500", "(0.250", "-", "0.750)"] in said
+    assert ["rmse", "1.250"] in said
 
 
 def test_list_names_what_became_of_a_dead_run_and_of_a_job_without_one(
