@@ -190,13 +190,13 @@ def test_both_loss_curves_of_a_regression_have_one_unit(model: Path, tmp_path: P
 def test_frozen_embeddings_are_computed_once(model: Path, tmp_path: Path, caplog: Any) -> None:
     table = write_table(tmp_path / "t.csv", "regression")
     train(table, model, tmp_path / "a", seed=1)
-    from profactory.models.backbone import Backbone
+    from profactory.training.loss_model import FrozenEncoder
 
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("the backbone was run again")
 
     patch = pytest.MonkeyPatch()
-    patch.setattr(Backbone, "forward", refuse)
+    patch.setattr(FrozenEncoder, "encode", refuse)  # saving runs the backbone on the canaries
     try:
         train(table, model, tmp_path / "b", seed=2)
     finally:

@@ -58,6 +58,7 @@ class Choices:
     batch_size: int | None
     tokens_per_batch: int | None
     learning_rate: float
+    head_learning_rate: float | None
     epochs: int
     patience: int
     monitor: str
@@ -115,6 +116,7 @@ def choose(config: TrainConfig, task: Task, spec: ModelSpec, *, train_rows: int)
         batch_size=batch_size,
         tokens_per_batch=tokens,
         learning_rate=_learning_rate(config, spec, method, reasons),
+        head_learning_rate=_head_learning_rate(config, method, reasons),
         epochs=epochs,
         patience=patience,
         monitor=_monitor(config, task, reasons),
@@ -196,6 +198,15 @@ def _learning_rate(config: TrainConfig, spec: ModelSpec, method: str, reasons: d
         return config.learning_rate
     reasons["learning_rate"] = f"usual for {method} on a model of this size"
     return usual_learning_rate(method, spec.parameters)
+
+
+def _head_learning_rate(config: TrainConfig, method: str, reasons: dict[str, str]) -> float | None:
+    """Let a new head learn faster than pre-trained weights, which are moved with care."""
+    typed = config.learning_rate is not None or config.head_learning_rate is not None
+    if typed or config.init is not None or not METHODS[method].changes_weights:
+        return config.head_learning_rate
+    reasons["head_learning_rate"] = "a new head learns faster than pre-trained weights"
+    return usual_learning_rate("freeze", None)
 
 
 def usual_learning_rate(method: str, parameters: int | None) -> float:

@@ -138,7 +138,7 @@ def fit_settings(job: Job) -> FitSettings:
         **typed_settings(job.config),
         epochs=choices.epochs,
         learning_rate=choices.learning_rate,
-        head_learning_rate=job.config.head_learning_rate,
+        head_learning_rate=choices.head_learning_rate,
         eval_steps=job.config.eval_steps,
         monitor=choices.monitor,
         mode=job.task.mode_of(choices.monitor),
