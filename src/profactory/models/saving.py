@@ -322,6 +322,8 @@ def _save_adapter(backbone: Backbone, folder: Path) -> None:
     }
     fields |= {
         "inference_mode": True,
+        # AdaLoRA's masked ranks are zeros in the tensors, none of which is left out.
+        **({"rank_pattern": None} if backbone.method == "adalora" else {}),
         "base_model_name_or_path": "" if backbone.spec.local else backbone.spec.source,
         "revision": backbone.spec.revision,
     }

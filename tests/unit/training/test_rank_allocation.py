@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from profactory.models.protein_model import ProteinModel
 from profactory.models.rank_allocation import RankAllocation
 from profactory.runs import Run
 from profactory.training.loss_model import LossModel
@@ -41,7 +43,7 @@ def test_ranks_move_to_where_they_help_within_the_budget(model_dir: Path, tmp_pa
     assert len(set(after)) > 1, after
 
 
-def test_the_allocation_is_in_the_checkpoints(model_dir: Path) -> None:
+def test_the_allocation_is_in_the_checkpoints(model_dir: Path, tmp_path: Path) -> None:
     """What is put back is what was there: importance, and which triplets are masked."""
     first = LossModel(training_job.build(model_dir, "adalora")).train()
     first.plan_steps(20)
@@ -59,6 +61,11 @@ def test_the_allocation_is_in_the_checkpoints(model_dir: Path) -> None:
     assert ranks(first) == ranks(second)
     for (name, one), (_, two) in zip(first.named_parameters(), second.named_parameters(), strict=True):
         assert torch.equal(one, two), name
+    saved = first.model.save(tmp_path / "model")
+    config = json.loads((saved / "adapter" / "adapter_config.json").read_text())
+    assert config["rank_pattern"] is None  # the tensors have all ranks, masked ones as zeros
+    loaded = ProteinModel.load(saved)
+    assert ranks(loaded) == ranks(first)
 
 
 def step(model: LossModel, number: int) -> None:
