@@ -237,7 +237,7 @@ def class_collapse(table: list[dict[str, Any]], split: str, rows: int, *, exclus
         what = f"{share:.0%} of the {split} predictions are {most['class']!r}, and {labels:.0%} of the labels"
     else:
         what = f"{len(missed)} of {enough} classes are never predicted on the {split} data"
-    remedies = ("--monitor f1_macro", "a lower --learning-rate", "more sequences of the rare classes")
+    remedies = ("--class-weights balanced", "--monitor f1_macro", "a lower --learning-rate")
     return Finding("class_collapse", f"Class collapse: {what}.", evidence, remedies)
 
 
