@@ -35,9 +35,10 @@ def test_a_training_outlives_page_and_server(
     visit(elsewhere, server.address, language="zh", run=RUN)
     expect(elsewhere.locator("#run-head h3")).to_have_text(RUN)
     wait_for_state(elsewhere, "训练中")
-    with elsewhere.expect_navigation():  # the open page finds the new server and the run by itself
-        server.stop()
-        server.start()
+    elsewhere.evaluate("window.before = true")
+    server.stop()
+    server.start()
+    elsewhere.wait_for_function("window.before === undefined")  # the page has found the new server by itself
     expect(elsewhere.locator("#run-head [role=progressbar]")).to_be_visible()
     elsewhere.locator("#run-stop").click()
     expect(elsewhere.locator("#run-stop")).to_have_text("立即停止")

@@ -66,3 +66,20 @@ def test_a_predicted_table_is_that_of_the_terminal(server: Server, table: Path, 
     page.reload()  # what was predicted is still there
     page.get_by_role("tab", name="A table").click()
     expect(link).to_be_visible()
+
+
+def test_an_exported_model_predicts_the_same(server: Server, page: Page) -> None:
+    visit(page, server.address, tab="share")
+    expect(page.locator("#share-run input")).to_have_value(RUN)
+    page.locator("#share-start").click()
+    link = page.locator("#share-result a[download]")
+    link.wait_for(timeout=180_000)
+    with page.expect_download() as download:
+        link.click()
+    bundle = server.folder / "downloaded.zip"
+    download.value.save_as(bundle)
+    of_run, of_bundle = (
+        json.loads(server.run("predict", model, f"--sequence={SEQUENCE}", "--json"))
+        for model in (f"runs/{RUN}", str(bundle))
+    )
+    assert of_run == of_bundle

@@ -174,7 +174,7 @@ def _head(job: Job | None, words: Words) -> str:
 def _title(job: Job) -> str:
     """Return run and input, which is what a visitor knows a job by."""
     source = job.arguments[1] if len(job.arguments) > 1 else ""
-    return f"{job.run.name} · {source.rpartition('/')[2]}"
+    return f"{job.run.name} · {source.removeprefix('--format=').rpartition('/')[2]}"
 
 
 def _listing(found: list[Job], job: Job | None, words: Words) -> str:

@@ -9,7 +9,7 @@ import gradio as gr
 from profactory.errors import ProFactoryError
 from profactory.web import markup
 from profactory.web.commands import ask
-from profactory.web.context import Context, Shared
+from profactory.web.context import QUICK, Context, Shared
 from profactory.web.helping import show_questions
 from profactory.web.words import Words
 
@@ -35,7 +35,7 @@ def build(context: Context, shared: Shared) -> None:
         except ProFactoryError as error:
             return markup.problem(error, words)
 
-    questions.go(_chosen, None, shared.tabs)
+    questions.go(_chosen, None, shared.tabs, **QUICK)
     start.click(examine, None, report, concurrency_limit=1, trigger_mode="once")
 
 
