@@ -83,3 +83,24 @@ def test_an_exported_model_predicts_the_same(server: Server, page: Page) -> None
         for model in (f"runs/{RUN}", str(bundle))
     )
     assert of_run == of_bundle
+
+
+def test_settings_come_back_from_a_run_and_from_a_file(server: Server, page: Page) -> None:
+    visit(page, server.address, tab="train")
+    page.get_by_role("button", name="Take settings from").click()
+    choose(page, "train-restore", RUN)
+    expect(page.locator("#train-preview")).to_contain_text("not in the data folder")  # of the terminal's run
+    choose(page, "train-data", "Subcellular location, 6")
+    command = page.locator("#train-preview code")
+    expect(command).to_contain_text("--method=freeze --epochs=3")
+    settings = server.folder / "mine.yaml"
+    settings.write_text("learning_rate: 0.002\nmethod: lora\n", encoding="utf-8")
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Settings from a YAML file").click()
+    chooser.value.set_files(settings)
+    expect(command).to_contain_text("--method=lora --learning-rate=0.002")
+    with page.expect_download() as download:
+        page.locator("#train-save").click()
+    assert Path(download.value.path()).read_text(encoding="utf-8").split() == [
+        "method:", "lora", "learning_rate:", "0.002",
+    ]  # fmt: skip

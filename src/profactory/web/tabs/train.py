@@ -32,7 +32,7 @@ def build(context: Context, shared: Shared) -> None:
         with gr.Column(scale=5, min_width=320):
             picker = data_picker(workspace, words, name="train")
             controls = _controls(words)
-            restore, upload = _restoring(context)
+            restoring = _restoring(context)
         with gr.Column(scale=4, min_width=320, elem_classes="pf-sticky"):
             name = gr.Textbox(
                 label=words("train.name"), info=words("train.name_help"), elem_id="train-name", max_length=100
@@ -49,19 +49,11 @@ def build(context: Context, shared: Shared) -> None:
 
     def show(run: str, last: str, source: str | None, *values: Any) -> tuple[Any, str, str, str]:
         given = dict(zip(names, values, strict=True))
-        fresh = (
-            run
-            if run and run != last and source
-            else suggest_name(workspace, source or "", given)
-            if source
-            else ""
-        )
-        return (
-            fresh or gr.skip(),
-            (last if fresh == run else fresh),
-            _preview(context, source, fresh, given),
-            _cost(source or "", given, words),
-        )
+        if not source:
+            return gr.skip(), last, _preview(context, source, run, given), _cost("", given, words)
+        chosen = run if run and run != last else suggest_name(workspace, source, given)
+        suggestion = last if chosen == run else chosen
+        return chosen, suggestion, _preview(context, source, chosen, given), _cost(source, given, words)
 
     def change_name(run: str, source: str | None, *values: Any) -> str:
         return _preview(context, source, run, dict(zip(names, values, strict=True)))
@@ -93,33 +85,53 @@ def build(context: Context, shared: Shared) -> None:
         **QUICK,
     )
 
+    _offer_columns(context, picker.choice, controls)
+    _restore(context, restoring, picker.choice, controls, trouble)
+    shared.data.change(lambda source: source, shared.data, picker.choice, **QUICK)
+
+
+def _offer_columns(
+    context: Context, choice: gr.Dropdown, controls: Mapping[str, gr.components.Component]
+) -> None:
+    """Let the columns of the data that were chosen be chosen."""
+    columns = [control for name, control in controls.items() if name.endswith("_column")]
+
+    def offer(source: str | None) -> list[Any]:
+        return [gr.update(choices=column_names(context.workspace, source))] * len(columns)
+
+    choice.change(offer, choice, columns, **QUICK)
+
+
+def _restore(
+    context: Context,
+    restoring: tuple[gr.Dropdown, gr.UploadButton],
+    choice: gr.Dropdown,
+    controls: Mapping[str, gr.components.Component],
+    trouble: gr.HTML,
+) -> None:
+    """Fill the form from an earlier run or from a file."""
+    workspace, words = context.workspace, context.words
+    restore, upload = restoring
+
     def from_run(run: str | None) -> list[Any]:
         if not run:
-            return [gr.skip()] * (len(inputs) + 1)
+            return [gr.skip()] * (2 + len(controls))
         try:
             source, settings = settings_of_run(workspace, run)
             filled = fill_form(settings)
         except ProFactoryError as error:
-            return [markup.problem(error, words), *[gr.skip()] * len(inputs)]
-        return ["", _known(workspace.data_choices(), source), *(filled[key] for key in names)]
+            return [markup.problem(error, words), *[gr.skip()] * (1 + len(controls))]
+        return ["", _known(workspace.data_choices(), source), *(filled[name] for name in controls)]
 
     def from_file(file: str) -> list[Any]:
         try:
             _, settings = read_yaml(file)
             filled = fill_form(settings)
         except ProFactoryError as error:
-            return [markup.problem(error, words), *[gr.skip()] * len(names)]
-        return ["", *(filled[key] for key in names)]
+            return [markup.problem(error, words), *[gr.skip()] * len(controls)]
+        return ["", *(filled[name] for name in controls)]
 
-    columns = [name for name in names if name.endswith("_column")]
-
-    def offer_columns(source: str | None) -> list[Any]:
-        found = column_names(workspace, source)
-        return [gr.update(choices=found)] * len(columns)
-
-    picker.choice.change(offer_columns, picker.choice, [controls[name] for name in columns], **QUICK)
-    shared.data.change(lambda source: source, shared.data, picker.choice, **QUICK)
-    restore.input(from_run, restore, [trouble, *inputs], **QUICK)
+    restore.input(from_run, restore, [trouble, choice, *controls.values()], **QUICK)
     upload.upload(from_file, upload, [trouble, *controls.values()], **QUICK)
 
 
