@@ -12,6 +12,14 @@
       window.history.replaceState(null, "", address);
       return value;
     },
+    save(name, text) {
+      if (!text) return;
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(new Blob([text], { type: "application/yaml" }));
+      link.download = name;
+      link.click();
+      URL.revokeObjectURL(link.href);
+    },
   };
 
   document.addEventListener("click", (event) => {

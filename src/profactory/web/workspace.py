@@ -128,8 +128,6 @@ class Workspace:
             if inner.startswith(PREFIX) or is_public(inner):
                 continue
             self._check_inside(inner)
-            if read_description(inner) is not None:
-                raise DataError(f"{source} describes another description, {inner}.", fix="name the data")
 
     def _check_inside(self, source: str) -> None:
         folders = (self.data, self.uploads, self.results)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from profactory.errors import DataError, NotARunError, ReadError
+from profactory.errors import DataError, NotARunError, ProFactoryError, ReadError
 from profactory.runs import Run
 from profactory.web.workspace import KEPT_SECONDS, Workspace, is_public
 
@@ -145,5 +145,5 @@ def test_a_description_cannot_lead_out(workspace: Workspace, content: dict[str, 
     )
     description = workspace.data / "described.json"
     description.write_text(text, encoding="utf-8")
-    with pytest.raises(DataError):
+    with pytest.raises(ProFactoryError):
         workspace.check_data(str(description))

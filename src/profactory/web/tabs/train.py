@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,7 +42,8 @@ def build(context: Context, shared: Shared) -> None:
             fit = gr.HTML()
             trouble = gr.HTML()
             start = gr.Button(words("train.start"), variant="primary", elem_id="train-start")
-            save = gr.DownloadButton(words("train.save"), elem_id="train-save")
+            save = gr.Button(words("train.save"), elem_id="train-save")
+            written = gr.Textbox(visible="hidden")
     names, inputs = list(controls), [picker.choice, *controls.values()]
     suggested = gr.State("")
 
@@ -81,10 +81,9 @@ def build(context: Context, shared: Shared) -> None:
     save.click(
         lambda *values: _to_yaml(dict(zip(names, values, strict=True))),
         list(controls.values()),
-        save,
+        written,
         **QUICK,
-    )
-
+    ).then(None, written, None, js="(text) => window.profactory.save('profactory.yaml', text)")
     _offer_columns(context, picker.choice, controls)
     _restore(context, restoring, picker.choice, controls, trouble)
     shared.data.change(lambda source: source, shared.data, picker.choice, **QUICK)
@@ -223,15 +222,13 @@ def _cost_facts(found: Cost, words: Words) -> dict[str, object]:
     return facts
 
 
-def _to_yaml(values: Mapping[str, Any]) -> Any:
-    """Write the settings to a file that ``--config`` takes."""
+def _to_yaml(values: Mapping[str, Any]) -> str:
+    """Return the settings as a file that ``--config`` takes; nothing if the preview shows what is wrong."""
     import yaml
 
     try:
         settings = read_form(values)
     except ProFactoryError:
-        return gr.skip()  # the preview shows what is wrong
+        return ""
     plain = TrainConfig.build(settings).model_dump(mode="json", exclude_unset=True)
-    target = Path(tempfile.mkdtemp()) / "profactory.yaml"
-    target.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    return str(target)
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
