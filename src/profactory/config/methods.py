@@ -50,6 +50,8 @@ class Method:
         return not (self.frozen or self.adapter)
 
 
+#: Settings of structure strings: they belong to a method, or to a model whose tokens hold structure.
+STRUCTURE_SETTINGS = ("structure_columns", "structures")
 #: Of every method that trains something in the backbone.
 _BACKBONE = ("gradient_checkpointing", "head_learning_rate")
 _TARGETS = (*_BACKBONE, "lora_target_modules")
@@ -65,7 +67,7 @@ METHODS: Mapping[str, Method] = {
     "ses-adapter": Method(
         "attention from fixed residues to structure strings",
         (1e-3, 5e-4),
-        ("structure_columns", "structures"),
+        STRUCTURE_SETTINGS,
         frozen=True,
         per_residue=True,
     ),
@@ -74,7 +76,7 @@ METHODS: Mapping[str, Method] = {
 }
 
 
-def misplaced(method: str, given: Collection[str]) -> list[str]:
+def misplaced(method: str, given: Collection[str], *, structure_tokens: bool = False) -> list[str]:
     """Say of each given setting that has no meaning with a method where it has one.
 
     Parameters
@@ -83,11 +85,15 @@ def misplaced(method: str, given: Collection[str]) -> list[str]:
         A name of :data:`METHODS`, or ``auto``: then some method must understand all of `given`.
     given
         Names of settings that the user gave; those that belong to every method do not matter.
+    structure_tokens
+        Whether the model's tokens hold structure, or may: then settings of structures go with any method.
     """
+    if structure_tokens:
+        given = [name for name in given if name not in STRUCTURE_SETTINGS]
     special = {option for entry in METHODS.values() for option in entry.options}
     wanted = [name for name in given if name in special]
     if method == "auto":
-        if not wanted or implied_method(given):
+        if not wanted or implied_method(given, structure_tokens=structure_tokens):
             return []
         return [f"no method has {' and '.join(wanted)} together; give one of them"]
     return [
@@ -97,13 +103,17 @@ def misplaced(method: str, given: Collection[str]) -> list[str]:
     ]
 
 
-def implied_method(given: Collection[str]) -> str | None:
-    """Return the first method that understands all special settings of `given`; None if there are none."""
+def implied_method(given: Collection[str], *, structure_tokens: bool = False) -> str | None:
+    """Return the first method that understands all special settings of `given`; None if there are none.
+
+    Settings of structures imply none if the model's tokens hold structure.
+    """
     special = {option for entry in METHODS.values() for option in entry.options}
-    wanted = special.intersection(given)
+    wanted = special.intersection(given) - set(STRUCTURE_SETTINGS if structure_tokens else ())
     fitting = (name for name, entry in METHODS.items() if wanted <= set(entry.options))
     return next(fitting, None) if wanted else None
 
 
 def _having(option: str) -> list[str]:
-    return [name for name, entry in METHODS.items() if option in entry.options]
+    methods = [name for name, entry in METHODS.items() if option in entry.options]
+    return [*methods, "models such as SaProt"] if option in STRUCTURE_SETTINGS else methods

@@ -40,7 +40,7 @@ class ModelSettings(Settings):
     features: list[str] | None = None
     """Physico-chemical numbers beside the pooled embedding: hydrophobicity charge length aaindex …"""
     structure_columns: list[str] | None = None
-    """Columns that the method ses-adapter reads: 3di=COLUMN ss8=COLUMN; found by their names if not given."""
+    """Columns that ses-adapter (SaProt: 3di) reads: 3di=COLUMN ss8=COLUMN; found by name if not given."""
     gradient_checkpointing: bool = False
     """Compute the backbone twice in each step instead of keeping what is inside: less memory, slower."""
     unfreeze_layers: int = Field(2, gt=0)
@@ -56,4 +56,5 @@ class ModelSettings(Settings):
 
     def contradictions(self) -> list[str]:
         """Return what cannot be meant together."""
-        return misplaced(self.method, self.given)
+        # Whether the model's tokens hold structure is not known yet; see pipeline/structures.py.
+        return misplaced(self.method, self.given, structure_tokens=True)

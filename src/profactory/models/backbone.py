@@ -236,7 +236,12 @@ class Backbone(nn.Module):
         """Keep less in training; see :func:`profactory.models.architecture.checkpoint_gradients`."""
         checkpoint_gradients(self.network, self.spec)
 
-    def tokenize(self, sequences: Sequence[str], max_length: int | None = None) -> list[NDArray[np.int64]]:
+    def tokenize(
+        self,
+        sequences: Sequence[str],
+        max_length: int | None = None,
+        structures: Sequence[str] | None = None,
+    ) -> list[NDArray[np.int64]]:
         """Turn sequences into token ids, special tokens included.
 
         Parameters
@@ -245,6 +250,8 @@ class Backbone(nn.Module):
             Residue letters; lower case is read as upper case.
         max_length
             Residues that are kept of each; :attr:`max_length` if not given.
+        structures
+            For families whose tokens hold a structure letter: one checked string for each sequence.
 
         Returns
         -------
@@ -254,14 +261,21 @@ class Backbone(nn.Module):
         Raises
         ------
         ConfigError
-            If `max_length` is not positive or beyond the architecture's positions.
+            If `max_length` is not positive or beyond the architecture's positions, or the tokens hold no
+            structure.
         RowError
             If a sequence is empty or has characters that are no letters.
         """
         kept = self.max_length if max_length is None else max_length
         self.check_max_length(kept)
         check_sequences(sequences)
-        return [self._encoder.encode(sequence[:kept]) for sequence in sequences]
+        encoder = self._encoder
+        if structures is None:
+            return [encoder.encode(sequence[:kept]) for sequence in sequences]
+        if not isinstance(encoder, ResidueTable) or encoder.combined is None:
+            raise without_structure(self.spec)
+        pairs = zip(sequences, structures, strict=True)
+        return [encoder.encode(sequence[:kept], structure[:kept]) for sequence, structure in pairs]
 
     def token_table(self) -> dict[str, Any] | None:
         """Return how sequences become ids, ready for JSON: ids of letters, of what is around, of padding.
@@ -378,6 +392,15 @@ class Backbone(nn.Module):
         tokens = _token_of(ends, positions)  # (batch, length)
         tokens = tokens.clamp(max=hidden.shape[1] - 1)[:, :, None].expand(-1, -1, hidden.shape[2])
         return hidden.gather(1, tokens)
+
+
+def without_structure(spec: ModelSpec) -> ConfigError:
+    """Say that a model's tokens hold no structure."""
+    return ConfigError(
+        f"The tokens of {spec.name} hold no structure letters.",
+        expected="a model of the family saprot",
+        fix="--method ses-adapter reads structure strings beside any model",
+    )
 
 
 def _token_of(ends: Tensor, positions: Tensor) -> Tensor:

@@ -79,4 +79,4 @@ class Design:
     @property
     def extra_inputs(self) -> ExtraInputs:
         """What is read of a sample beside its sequence."""
-        return ExtraInputs(self.structures, self.descriptors)
+        return ExtraInputs(self.structures, self.descriptors, in_tokens=not METHODS[self.method].per_residue)

@@ -52,10 +52,14 @@ class ExtraInputs:
         Kind of string to the column that it was trained with.
     descriptors
         Physico-chemical numbers, which are computed from the sequence.
+    in_tokens
+        Whether the tokens themselves hold the structure letters, as SaProt's do; else a layer of the model
+        reads the strings.
     """
 
     structures: Mapping[str, str] = field(default_factory=dict)
     descriptors: tuple[str, ...] = ()
+    in_tokens: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.structures or self.descriptors)
@@ -77,15 +81,9 @@ class ExtraInputs:
         ConfigError
             The strings of a kind are not there.
         """
-        missing = [kind for kind in self.structures if kind not in (strings or {})]
-        if missing:
-            raise ConfigError(
-                f"The model reads {' and '.join(missing)} strings beside the sequence, which are not there.",
-                expected=f"the columns {', '.join(self.structures.values())} of a table",
-                fix="predict a file that has them; `profactory structure` makes them from coordinates",
-            )
+        self._check(strings)
         samples: list[dict[str, NDArray[Any]]] = [{} for _ in sequences]
-        for kind in self.structures:
+        for kind in () if self.in_tokens else self.structures:
             for sample, text in zip(samples, (strings or {})[kind], strict=True):
                 sample[kind] = encode_structure(kind, text[:max_length])
         if self.descriptors and samples:
@@ -93,6 +91,29 @@ class ExtraInputs:
             for sample, numbers in zip(samples, describe(read, self.descriptors), strict=True):
                 sample[DESCRIPTORS] = numbers
         return list(samples)
+
+    def for_tokens(self, strings: Strings | None) -> Sequence[str] | None:
+        """Return the structure strings that go into the tokens; None if none do.
+
+        Raises
+        ------
+        ConfigError
+            They are not there.
+        """
+        if not (self.in_tokens and self.structures):
+            return None
+        self._check(strings)
+        (kind,) = self.structures
+        return (strings or {})[kind]
+
+    def _check(self, strings: Strings | None) -> None:
+        missing = [kind for kind in self.structures if kind not in (strings or {})]
+        if missing:
+            raise ConfigError(
+                f"The model reads {' and '.join(missing)} strings beside the sequence, which are not there.",
+                expected=f"the columns {', '.join(self.structures.values())} of a table",
+                fix="predict a file that has them; `profactory structure` makes them from coordinates",
+            )
 
 
 def collate_extras(samples: Sequence[Arrays]) -> dict[str, Tensor]:

@@ -33,17 +33,23 @@ class Spelling:
     prefix
         Text in front of the sequence, such as ProstT5's ``<AA2fold>``.
     suffix
-        Text behind every residue: SaProt writes the structure letter there, ``#`` when unknown.
+        Text behind every residue.
+    structure
+        Kind of structure string whose letters, in lower case, stand in the place of `suffix` where they
+        are known; see :mod:`profactory.data.structure_strings`. Empty for models that read none.
     """
 
     replace: Mapping[str, str] = field(default_factory=dict)
     separator: str = ""
     prefix: str = ""
     suffix: str = ""
+    structure: str = ""
 
-    def spell(self, sequence: str) -> str:
-        """Write `sequence` as the tokenizer expects it."""
-        letters = [self.replace.get(letter, letter) + self.suffix for letter in sequence.upper()]
+    def spell(self, sequence: str, structure: str | None = None) -> str:
+        """Write `sequence`, with its structure string if there is one, as the tokenizer expects it."""
+        marks = [self.suffix] * len(sequence) if structure is None else map(self._mark, structure.upper())
+        pairs = zip(sequence.upper(), marks, strict=True)
+        letters = [self.replace.get(letter, letter) + mark for letter, mark in pairs]
         return self.separator.join([self.prefix, *letters] if self.prefix else letters)
 
     def to_dict(self) -> dict[str, Any]:
@@ -53,7 +59,12 @@ class Spelling:
             "separator": self.separator,
             "prefix": self.prefix,
             "suffix": self.suffix,
+            "structure": self.structure,
         }
+
+    def _mark(self, letter: str) -> str:
+        """Return a structure letter as the vocabulary has it; 3Di is written with the letters of residues."""
+        return letter.lower() if letter in RESIDUES else self.suffix
 
 
 @dataclass(frozen=True)
@@ -172,7 +183,11 @@ _REMOTE: dict[str, Any] = {
 _FAMILIES = (
     Family(name="esm", spelling=Spelling(replace=_UNKNOWN), **_ESM),
     # SaProt has no X: "#" is its unknown residue, and a second "#" the unknown structure.
-    Family(name="saprot", spelling=Spelling(replace=dict.fromkeys("XUZOBJ", "#"), suffix="#"), **_ESM),
+    Family(
+        name="saprot",
+        spelling=Spelling(replace=dict.fromkeys("XUZOBJ", "#"), suffix="#", structure="3di"),
+        **_ESM,
+    ),
     Family(
         name="esmc",
         model_type="esmc",

@@ -14,7 +14,7 @@ from profactory.config.methods import METHODS
 from profactory.data.structure_strings import Strings
 from profactory.errors import ConfigError, ModelLoadError
 from profactory.models.adapters import merge_adapter
-from profactory.models.backbone import Backbone, TokenBatch
+from profactory.models.backbone import Backbone, TokenBatch, without_structure
 from profactory.models.descriptors import Beside
 from profactory.models.design import Design
 from profactory.models.extra_inputs import DESCRIPTORS, Sample, collate_extras
@@ -128,6 +128,8 @@ class ProteinModel(nn.Module):
             raise ConfigError(
                 f"The method {design.method} needs structure strings.", fix="see --structure-columns"
             )
+        if design.extra_inputs.in_tokens and design.structures.keys() - {backbone.family.spelling.structure}:
+            raise without_structure(backbone.spec)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = cls(backbone, task, design)
@@ -171,7 +173,8 @@ class ProteinModel(nn.Module):
         ConfigError
             The model reads strings that are not there.
         """
-        ids = self.backbone.tokenize(sequences, self.max_length)
+        in_tokens = self.extra_inputs.for_tokens(strings)
+        ids = self.backbone.tokenize(sequences, self.max_length, in_tokens)
         if not self.extra_inputs:
             return [Sample(one) for one in ids]
         extras = self.extra_inputs.encode(sequences, strings, self.max_length)

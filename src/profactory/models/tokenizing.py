@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from profactory.data.structure_strings import KINDS, UNKNOWN, encode_structure
 from profactory.errors import ModelLoadError, Problem, RowError
 from profactory.models.families import LETTERS, RESIDUES, Family
 from profactory.models.vocabulary import Tokenizer
@@ -49,11 +50,18 @@ class ResidueTable:
         ``(256,)``: id of each byte, -1 where it is no residue letter.
     prefix, suffix
         Ids of the special tokens around a sequence.
+    combined
+        ``(256, codes)``: id of each byte with each code of a structure letter (see
+        :func:`profactory.data.structure_strings.encode_structure`); None where tokens have no structure.
+    structure
+        The kind of these letters.
     """
 
     ids: Ids
     prefix: Ids
     suffix: Ids
+    combined: Ids | None = None
+    structure: str = ""
     piece_lengths: None = None
 
     @property
@@ -71,10 +79,17 @@ class ResidueTable:
         letters = {letter: int(self.ids[ord(letter)]) for letter in LETTERS if self.ids[ord(letter)] >= 0}
         return {"letters": letters, "before": self.prefix.tolist(), "after": self.suffix.tolist()}
 
-    def encode(self, sequence: str) -> Ids:
-        """Return the ids of a sequence, special tokens included."""
+    def encode(self, sequence: str, structure: str | None = None) -> Ids:
+        """Return the ids of a sequence, special tokens included; `structure` is its structure string."""
         letters = np.frombuffer(sequence.encode("ascii", "replace"), np.uint8)
-        found = self.ids[letters]
+        if structure is None or self.combined is None:
+            found = self.ids[letters]
+        else:
+            if len(structure) != len(sequence):
+                raise RowError(
+                    f"There are {len(structure):,} structure letters for {len(sequence):,} residues."
+                )
+            found = self.combined[letters, encode_structure(self.structure, structure)]
         if found.size == 0 or found.min() < 0:
             raise _not_residues(sequence)
         return np.concatenate((self.prefix, found, self.suffix))
@@ -145,7 +160,8 @@ def build_table(tokenizer: Tokenizer, family: Family) -> ResidueTable:
     for letter, ids in alone.items():
         table[[ord(letter), ord(letter.lower())]] = ids[before]
     _check_residues(tokenizer, family, table)
-    result = ResidueTable(table, np.array(prefix, np.int64), np.array(suffix, np.int64))
+    ends = np.array(prefix, np.int64), np.array(suffix, np.int64)
+    result = ResidueTable(table, *ends, _combine(tokenizer, family, table), family.spelling.structure)
     for sequence in (LETTERS, LETTERS[::-1] + RESIDUES, "MKK" + 3 * RESIDUES):
         if result.encode(sequence).tolist() != tokenizer.encode(spell(sequence)):
             raise _mismatch(family, f"{spell(sequence)!r} became {tokenizer.encode(spell(sequence))}")
@@ -165,6 +181,25 @@ def _check_residues(tokenizer: Tokenizer, family: Family, table: Ids) -> None:
     ids = [int(table[ord(letter)]) for letter in RESIDUES]
     if len(set(ids)) != len(ids) or tokenizer.unknown_id in ids:
         raise _mismatch(family, "some of the 20 amino acids are unknown or share one token")
+
+
+def _combine(tokenizer: Tokenizer, family: Family, table: Ids) -> Ids | None:
+    """Return the ids of every letter with every structure letter; None for families without structure."""
+    if not family.spelling.structure:
+        return None
+    kind = KINDS[family.spelling.structure]
+    structures = "X" + kind.letters  # the unknown, whose code is the first behind the padding, then the rest
+    text = "".join(letter * len(structures) for letter in LETTERS)
+    ids = tokenizer.encode(family.spelling.spell(text, structures * len(LETTERS)))
+    inner = np.array(ids[family.before : len(ids) - family.after], np.int64)
+    if len(inner) != len(text) or tokenizer.unknown_id in inner:
+        raise _mismatch(family, f"some residues have no token with some of {structures!r}")
+    combined = np.full((256, kind.size), -1, np.int64)
+    for letter, row in zip(LETTERS, inner.reshape(len(LETTERS), -1), strict=True):
+        combined[[ord(letter), ord(letter.lower())], UNKNOWN:] = row
+    if (combined[:, UNKNOWN] != table).any():
+        raise _mismatch(family, "an unknown structure is not what is written without one")
+    return combined
 
 
 def _checked_subwords(encoder: SubwordEncoder, family: Family) -> SubwordEncoder:

@@ -79,6 +79,11 @@ class ModelSpec:
         return FAMILIES[self.family].spelling if self.family else None
 
     @property
+    def structure(self) -> str:
+        """Kind of structure string that the tokens hold; empty if none, or the family is not known yet."""
+        return "" if self.spelling is None else self.spelling.structure
+
+    @property
     def remote_code(self) -> bool:
         """Whether the model runs only by Python code from its repository."""
         return bool(self.family) and FAMILIES[self.family].remote_code

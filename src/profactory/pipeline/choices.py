@@ -100,7 +100,7 @@ def choose(config: TrainConfig, task: Task, spec: ModelSpec, *, train_rows: int)
     """
     reasons: dict[str, str] = {}
     device = choose_device(config, reasons)
-    method = _method(config, device, reasons)
+    method = _method(config, spec, device, reasons)
     pooling = _pooling(config, task, spec, reasons)
     design = Design(method=method, pooling=pooling, layer=config.layer)
     batch_size, tokens = _batch(config, design, train_rows, reasons)
@@ -139,10 +139,10 @@ def choose_device(config: MachineSettings, reasons: dict[str, str]) -> str:
     return device
 
 
-def _method(config: TrainConfig, device: str, reasons: dict[str, str]) -> str:
+def _method(config: TrainConfig, spec: ModelSpec, device: str, reasons: dict[str, str]) -> str:
     if config.method != "auto":
         return config.method
-    implied = implied_method(config.given)
+    implied = implied_method(config.given, structure_tokens=bool(spec.structure))
     if implied:
         reasons["method"] = "what the options given belong to"
         return implied

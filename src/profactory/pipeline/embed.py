@@ -114,6 +114,8 @@ def embed_file(
     if not read.sequences:
         raise RowError(f"{source}: not one row can be used.", problems=read.problems)
     probe = _probe(model, folder, pooling, layer, max_length)
+    if probe.backbone.family.spelling.structure:
+        log.info("%s is told that the structures are unknown; embed reads sequences alone.", model)
     encoder = FrozenEncoder(probe, device=choose_device(device), precision=precision)
     features = EmbeddingCache().get(encoder, read.sequences)
     made = Embeddings(
@@ -187,7 +189,7 @@ def _probe(model: str, folder: Path | None, pooling: str, layer: int, max_length
         spec = resolve(model)
         return ProteinModel.build(spec, task, layer=layer, max_length=max_length, pooling=wanted)
     trained = ProteinModel.load(folder).merge()
-    if layer != -1 or trained.structure is not None or trained.mix is not None:
+    if layer != -1 or trained.extra_inputs.structures or trained.mix is not None:
         raise ConfigError(
             "Embeddings of a trained model are those that its head reads, without other layers or inputs.",
             fix="give the backbone's name for any layer of it",

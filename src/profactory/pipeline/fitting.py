@@ -193,8 +193,9 @@ def embeddings(job: Job, model: ProteinModel) -> Features:
     """Return the embeddings of every row of the data set, from the cache if they are there."""
     encoder = FrozenEncoder(model, device=job.choices.device, precision=job.choices.precision)
     sequences = [str(s) for s in job.dataset.sequences.to_pylist()]
+    structures = model.extra_inputs.for_tokens(job.strings())
     with PartialState().main_process_first():
-        features = EmbeddingCache().get(encoder, sequences)
+        features = EmbeddingCache().get(encoder, sequences, structures)
     return replace(features, extras=_extras(job, model, sequences, None))
 
 
@@ -215,6 +216,7 @@ def _adapted(job: Job, model: ProteinModel, objective: Objective) -> tuple[Seque
         objective.learnt,
         max_length=job.choices.max_length,
         extras=_extras(job, model, job.sequences("train"), job.rows("train")),
+        structures=model.extra_inputs.for_tokens(job.strings(job.rows("train"))),
         **_limits(job, objective),
     )
 

@@ -22,9 +22,10 @@ from profactory.files import sha256_bytes
 from profactory.models.pooling import choose_pooling
 from profactory.models.zoo import ModelSpec, resolve
 from profactory.pipeline.choices import Choices, choose
-from profactory.pipeline.extras import check_features, check_layers, check_packages, find_structures
+from profactory.pipeline.extras import check_features, check_layers, check_packages
 from profactory.pipeline.initial import Initial, find_initial
 from profactory.pipeline.labels import check_objective, fit_transform
+from profactory.pipeline.structures import check_structure_settings, find_structures, known_family
 from profactory.structure.joining import StructureJoin
 from profactory.tasks import Task, Values
 from profactory.training.sources import truncated
@@ -141,6 +142,9 @@ def prepare_job(source: str, config: TrainConfig, *, like: Job | None = None) ->
     config = asked if initial is None else initial.settings(asked)
     spec = resolve(config.model, revision=config.revision) if initial is None else initial.spec
     check_layers(config, spec)
+    if initial is None:
+        spec = known_family(config, spec)
+        check_structure_settings(config, spec)
     prepared = like.prepared if like else _read(source, config, initial.task if initial else None)
     task = prepared.task
     if task is None:
@@ -152,7 +156,9 @@ def prepare_job(source: str, config: TrainConfig, *, like: Job | None = None) ->
     choose_pooling(config.pooling, task, spec)
     check_features(config, task)
     check_objective(config, task)
-    structures = find_structures(config, prepared.dataset, initial.structures if initial else None)
+    if initial is None:
+        spec = known_family(config, spec, prepared.dataset.table.column_names)
+    structures = find_structures(config, prepared.dataset, spec, initial.structures if initial else None)
     division = like.division if like else divide(prepared.dataset, task, config)
     if initial is None:  # a trained model keeps its units
         task = fit_transform(config, task, prepared.dataset, division.splits)

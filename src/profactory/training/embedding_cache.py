@@ -2,7 +2,8 @@
 
 ``embeddings/<key>/`` holds shards of raw little-endian rows and, written last, ``manifest.json``. The key is
 a hash of all that decides the numbers: weights, layer, pooling, precision, maximum length and the set of
-sequences. Order and repetition of the sequences do not matter, so splits, folds and seeds share one entry.
+sequences, with their structure strings for models whose tokens hold them. Order and repetition of the
+sequences do not matter, so splits, folds and seeds share one entry.
 A shard's name contains the hash of its content; it appears by renaming a finished file. An interrupted
 computation therefore goes on with the first missing shard, and two processes that compute the same entry do
 not disturb each other. Every shard is checked each time before it is used.
@@ -14,7 +15,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -59,15 +60,21 @@ class Encoder(Protocol):
     def max_length(self) -> int:
         """Return how many residues of a sequence are used."""
 
-    def encode(self, sequences: Sequence[str]) -> NDArray[np.float32]:
+    def encode(
+        self, sequences: Sequence[str], structures: Sequence[str] | None = None
+    ) -> NDArray[np.float32]:
         """Return the rows of sequences one after the other; batches them by itself."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Layout:
-    """Where each of the distinct sequences, by length, has its rows."""
+    """Where each of the distinct sequences, by length, has its rows.
+
+    Where there are structure strings, two sequences are the same if their structures are as well.
+    """
 
     sequences: list[str]
+    structures: list[str] | None
     sample: Indices  # (n,) sample -> distinct sequence
     lengths: Indices  # (u,) residues after truncation
     rows: Indices  # (u,)
@@ -89,6 +96,14 @@ class _Layout:
         first = np.flatnonzero(np.diff(self.shard, prepend=-1))
         return np.asarray(before - before[first][self.shard], np.int64)
 
+    def encode(self, encoder: Encoder, number: int) -> NDArray[np.float32]:
+        """Compute the rows of a shard."""
+        chosen = np.flatnonzero(self.shard == number)
+        sequences = [self.sequences[i] for i in chosen]
+        if self.structures is None:
+            return encoder.encode(sequences)
+        return encoder.encode(sequences, [self.structures[i] for i in chosen])
+
 
 class EmbeddingCache:
     """The folder of all cached embeddings.
@@ -102,7 +117,9 @@ class EmbeddingCache:
     def __init__(self, root: Path | None = None) -> None:
         self.root = root or cache_dir() / "embeddings"
 
-    def get(self, encoder: Encoder, sequences: Sequence[str]) -> Features:
+    def get(
+        self, encoder: Encoder, sequences: Sequence[str], structures: Sequence[str] | None = None
+    ) -> Features:
         """Return the embeddings of sequences, computing what is missing.
 
         Parameters
@@ -111,24 +128,26 @@ class EmbeddingCache:
             The frozen model.
         sequences
             As cleaned by :mod:`profactory.data`; at least one.
+        structures
+            For models whose tokens hold structure: one string for each sequence.
 
         Raises
         ------
         TrainingError
             The disk has not enough room (checked before anything is computed).
         """
-        layout = _lay_out(encoder, sequences)
-        folder = self.root / self.key(encoder, layout.sequences)
+        layout = _lay_out(encoder, sequences, structures)
+        folder = self.root / self.key(encoder, layout.sequences, layout.structures)
         shards = _finished_shards(folder, encoder, layout)
         if shards is None:
             shards = self._compute(folder, encoder, layout)
         return _open(folder, shards, encoder, layout)
 
-    def key(self, encoder: Encoder, sequences: Sequence[str]) -> str:
+    def key(self, encoder: Encoder, sequences: Sequence[str], structures: Sequence[str] | None = None) -> str:
         """Return the name of an entry."""
         digest = hashlib.sha256(json.dumps(encoder.identity, sort_keys=True).encode())
-        for sequence in sorted(set(sequences), key=_by_length):
-            digest.update(b"\n" + sequence.encode())
+        for text in _distinct(sequences, structures):
+            digest.update(b"\n" + "\t".join(text).encode())
         return digest.hexdigest()[:32]
 
     def bytes_needed(self, encoder: Encoder, sequences: Sequence[str]) -> int:
@@ -145,9 +164,7 @@ class EmbeddingCache:
             log.info("Going on with embeddings: %d of %d parts missing.", len(missing), layout.n_shards)
         with Progress("embedding", int(residues[missing].sum()), unit="residues") as progress:
             for number in missing:
-                chosen = np.flatnonzero(layout.shard == number)
-                rows = encoder.encode([layout.sequences[i] for i in chosen])
-                found[number] = self._write_shard(folder, number, rows)
+                found[number] = self._write_shard(folder, number, layout.encode(encoder, number))
                 progress.advance(int(residues[number]))
         names = [name for name in found if name is not None]
         atomic_write_bytes(folder / MANIFEST, seal({**_description(encoder, layout), "shards": names}))
@@ -170,24 +187,31 @@ class EmbeddingCache:
             raise _no_room(self.root, needed, f"{free / 1e9:.1f} GB are free", encoder.per_residue)
 
 
-def _by_length(sequence: str) -> tuple[int, str]:
-    return len(sequence), sequence
+def _texts(sequences: Sequence[str], structures: Sequence[str] | None) -> Iterable[tuple[str, ...]]:
+    """Yield all that is read of each sample: its sequence, and its structure string if there is one."""
+    return zip(sequences, strict=True) if structures is None else zip(sequences, structures, strict=True)
 
 
-def _lay_out(encoder: Encoder, sequences: Sequence[str]) -> _Layout:
+def _distinct(sequences: Sequence[str], structures: Sequence[str] | None) -> list[tuple[str, ...]]:
+    return sorted(set(_texts(sequences, structures)), key=lambda text: (len(text[0]), text))
+
+
+def _lay_out(encoder: Encoder, sequences: Sequence[str], structures: Sequence[str] | None = None) -> _Layout:
     """Order the distinct sequences by length (little padding), and cut them into shards."""
     if not len(sequences):
         raise ValueError("there are no sequences to embed")
-    distinct = sorted(set(sequences), key=_by_length)
-    place = {sequence: index for index, sequence in enumerate(distinct)}
-    sample = np.fromiter((place[s] for s in sequences), np.int64, len(sequences))
-    lengths = np.fromiter((len(s) for s in distinct), np.int64, len(distinct)).clip(max=encoder.max_length)
+    distinct = _distinct(sequences, structures)
+    place = {text: index for index, text in enumerate(distinct)}
+    sample = np.fromiter((place[text] for text in _texts(sequences, structures)), np.int64, len(sequences))
+    known = [text[0] for text in distinct]
+    lengths = np.fromiter(map(len, known), np.int64, len(known)).clip(max=encoder.max_length)
     rows = lengths if encoder.per_residue else np.ones(len(distinct), np.int64)
     row_bytes = encoder.width * 4
     # A shard is full when it has enough rows or enough work behind it, whichever is first.
     fill = np.maximum(np.cumsum(rows) * row_bytes / SHARD_BYTES, np.cumsum(lengths) / SHARD_RESIDUES)
     shard = np.unique(np.floor(fill - fill[0]), return_inverse=True)[1].astype(np.int64)
-    return _Layout(distinct, sample, lengths, rows, shard, encoder.width)
+    beside = None if structures is None else [text[1] for text in distinct]
+    return _Layout(known, beside, sample, lengths, rows, shard, encoder.width)
 
 
 def _description(encoder: Encoder, layout: _Layout) -> dict[str, Any]:

@@ -138,9 +138,11 @@ class FrozenEncoder:
         """Residues used of each sequence."""
         return int(self.model.max_length)
 
-    def encode(self, sequences: Sequence[str]) -> NDArray[np.float32]:
+    def encode(
+        self, sequences: Sequence[str], structures: Sequence[str] | None = None
+    ) -> NDArray[np.float32]:
         """Return the rows of sequences, one after the other, float32 ``(rows, width)``."""
-        ids = self.model.backbone.tokenize(sequences, self.max_length)
+        ids = self.model.backbone.tokenize(sequences, self.max_length, structures)
         lengths = np.fromiter((min(len(s), self.max_length) for s in sequences), np.int64, len(sequences))
         rows = np.ones_like(lengths) if self.pooled else lengths
         ends = np.cumsum(rows)

@@ -98,6 +98,8 @@ class SequenceSource(_Source):
         As given to the loss.
     extras
         What the model reads of each sample beside; see :mod:`profactory.models.extra_inputs`.
+    structures
+        Structure strings that go into the tokens.
     """
 
     def __init__(
@@ -114,9 +116,10 @@ class SequenceSource(_Source):
         lines: NDArray[Any] | None = None,
         class_weights: NDArray[Any] | None = None,
         extras: Sequence[Arrays] | None = None,
+        structures: Sequence[str] | None = None,
     ) -> None:
         self.extras = extras
-        ids = Values.concat(backbone.tokenize(sequences, max_length), per_residue=True)
+        ids = Values.concat(backbone.tokenize(sequences, max_length, structures), per_residue=True)
         self.ids = Values(ids.values.astype(np.min_scalar_type(ids.values.max(initial=0))), ids.offsets)
         self.backbone = backbone
         residues = np.fromiter((min(len(s), max_length) for s in sequences), np.int64, len(sequences))
