@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from profactory.data.domain import Domain
 from profactory.models.backbone import TokenBatch
 from profactory.models.extra_inputs import ExtraInputs, Sample
 from profactory.tasks import Calibration, Task
@@ -45,6 +46,7 @@ class FakeModel(nn.Module):
         self.task, self.max_length, self.memory = task, max_length, memory
         self.backbone = FakeBackbone()
         self.calibration = Calibration()
+        self.domain: Domain | None = None
         self.extra_inputs = ExtraInputs()
         self.scale = nn.Parameter(torch.ones(()))
         self.seen: list[tuple[int, int]] = []

@@ -17,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
+from profactory.data.composition import composition
 from profactory.evaluation import features
 from profactory.evaluation.metrics import compute_metrics
 from profactory.evaluation.rows import Array, Floats
@@ -167,7 +168,7 @@ def _sequence_rows(
 ) -> tuple[Array, Array]:
     rows = _sample(np.arange(len(sequences)), limit, seed)
     truth = np.asarray(targets.values)[rows]
-    return features.composition([sequences[i] for i in rows]), truth
+    return composition([sequences[i] for i in rows]), truth
 
 
 def _residue_rows(
@@ -263,7 +264,7 @@ def _predictor(task: Task, model: _Linear) -> Callable[[Sequence[str], Array], F
             around = features.windows(sequences, lengths)
             scores = features.linear_scores(around, model.weights, model.intercept)
         else:
-            scores = features.composition(sequences) @ model.weights.T + model.intercept
+            scores = composition(sequences) @ model.weights.T + model.intercept
         return np.asarray(task.probabilities(scores) if task.is_classification else scores, np.float64)
 
     return predict

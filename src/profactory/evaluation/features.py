@@ -1,4 +1,4 @@
-"""Plain features of sequences for the baselines: composition, and windows of residues."""
+"""Plain features of sequences for the baselines: windows of residues."""
 
 from __future__ import annotations
 
@@ -7,28 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
+from profactory.data.composition import OTHER, letters_of
 from profactory.evaluation.rows import Array, Floats, Ints
 
-RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
-OTHER = len(RESIDUES)  # X, B, Z, U, O
 OUTSIDE = OTHER + 1  # before the first or after the last residue
 LETTERS = OUTSIDE + 1
 WINDOW = 15
-_TABLE = np.full(256, OTHER, np.uint8)
-_TABLE[np.frombuffer(RESIDUES.encode(), np.uint8)] = np.arange(len(RESIDUES))
-
-
-def letters_of(sequence: str) -> Array:
-    """Return the residue number of each letter, ``(length,)`` uint8; 20 for all non-standard ones."""
-    return _TABLE[np.frombuffer(sequence.encode("latin-1", "replace"), np.uint8)]
-
-
-def composition(sequences: Sequence[str]) -> Floats:
-    """Return the share of each of the 20 amino acids, ``(n, 20)``."""
-    counts = np.zeros((len(sequences), OTHER + 1), np.int64)
-    for i, sequence in enumerate(sequences):
-        counts[i] = np.bincount(letters_of(sequence), minlength=OTHER + 1)
-    return np.asarray(counts[:, :OTHER] / np.maximum(counts.sum(axis=1, keepdims=True), 1), np.float64)
 
 
 def windows(sequences: Sequence[str], lengths: Ints) -> Array:

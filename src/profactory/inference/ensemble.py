@@ -91,6 +91,7 @@ class Ensemble(Predictor):
         self.members = EnsembleEngine(members, device, precision)
         super().__init__(members[0], engine=self.members, **options)
         self.task, self.calibration = task, calibration
+        self.domains = [member.domain for member in members if member.domain]
 
     def predict_outputs(
         self, sequences: Sequence[str], progress: Progress | None = None, strings: Strings | None = None

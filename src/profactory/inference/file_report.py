@@ -8,9 +8,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from profactory.data.domain import NOVELTY, UNLIKE
 from profactory.errors import Problem
 
 SHOWN_PROBLEMS = 20
+#: Share of sequences unlike the training data that is worth a warning; one in a hundred is to be expected.
+MANY = 0.1
 
 log = logging.getLogger("profactory")
 
@@ -28,6 +31,8 @@ class FileReport:
     rows, predicted, truncated, windowed
         Rows in all, those with a prediction, those of which only the beginning was read, and those
         read in overlapping windows.
+    unlike
+        Rows that are unlike the training data: ``novelty`` above 0.99.
     residue_table
         The file with a row per residue, if one was written.
     problems
@@ -41,18 +46,20 @@ class FileReport:
     truncated: int = 0
     windowed: int = 0
     failed: int = 0
+    unlike: int = 0
     residue_table: Path | None = None
     problems: list[Problem] = field(default_factory=list)
     kept: int = 1000
 
     def count(self, problems: Sequence[Problem | None], columns: dict[str, list[Any]]) -> None:
-        """Count some rows: their problem, if any, and the columns ``truncated`` and ``windows``."""
+        """Count some rows: their problem, if any, and the columns that say how it was read."""
         failed = [problem for problem in problems if problem is not None]
         self.rows += len(problems)
         self.failed += len(failed)
         self.predicted += len(problems) - len(failed)
         self.truncated += sum(map(bool, columns["truncated"]))
         self.windowed += sum((number or 0) > 1 for number in columns.get("windows", ()))
+        self.unlike += sum((value or 0) > UNLIKE for value in columns.get(NOVELTY, ()))
         self.problems += failed[: self.kept - len(self.problems)]
 
     def to_dict(self) -> dict[str, Any]:
@@ -84,3 +91,15 @@ class FileReport:
             lines.append(f"  - … and {self.failed - SHOWN_PROBLEMS:,} more (column error)")
         rows = "1 row has" if self.failed == 1 else f"{self.failed:,} rows have"
         log.warning("%s no prediction:\n%s", rows, "\n".join(lines))
+
+    def warn_of_novelty(self) -> None:
+        """Say that many sequences are unlike what the model was trained on, if they are."""
+        if not self.predicted or self.unlike < MANY * self.predicted:
+            return
+        log.warning(
+            "%.0f %% of the sequences look unlike the training data (column %s above %s);"
+            " predictions for them are guesses.",
+            100 * self.unlike / self.predicted,
+            NOVELTY,
+            UNLIKE,
+        )

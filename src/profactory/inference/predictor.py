@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from profactory.data.batching import BatchPlan
+from profactory.data.domain import NOVELTY
 from profactory.data.residues import clean_sequences
 from profactory.data.structure_strings import Strings, structure_problems
 from profactory.errors import MemoryBudgetError, Problem, RowError
@@ -72,6 +73,7 @@ class Predictor:
         self.model = model
         self.task = model.task
         self.calibration = model.calibration
+        self.domains = [model.domain] if model.domain else []
         self.max_length: int = model.max_length
         self.long = Long(long)
         self.fingerprint = fingerprint
@@ -109,8 +111,9 @@ class Predictor:
         Returns
         -------
         list of dict
-            One record per sequence, in order: ``prediction``, the probabilities, and ``truncated`` if only
-            the beginning of the sequence was read.
+            One record per sequence, in order: ``prediction``, the probabilities, ``novelty`` (see
+            :meth:`profactory.data.domain.Domain.novelty`) if the model knows its training data, and
+            ``truncated`` if only the beginning of the sequence was read.
 
         Raises
         ------
@@ -163,7 +166,14 @@ class Predictor:
         if self.long is Long.WINDOWS:
             columns["windows"] = [len(starts) for starts in Pieces.cut(sequences, self.max_length).starts]
             longer = [False] * len(longer)
-        return {**columns, "truncated": longer}
+        return {**columns, **self._novelty(sequences), "truncated": longer}
+
+    def _novelty(self, sequences: Sequence[str]) -> dict[str, list[float]]:
+        """Return how unlike the training data sequences are; nothing for models that do not know."""
+        if not self.domains:
+            return {}
+        found = np.mean([domain.novelty(sequences) for domain in self.domains], axis=0)
+        return {NOVELTY: found.round(3).tolist()}
 
     def column_names(self, *, probabilities: bool = True) -> list[str]:
         """Return the names of :meth:`columns`."""

@@ -173,6 +173,7 @@ def predict_file(
         report = _write(predictor, request, partial, names)
     partial.discard()
     report.list_failures()
+    report.warn_of_novelty()
     return report
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from profactory.config.methods import METHODS
+from profactory.data.domain import Domain
 from profactory.data.structure_strings import Strings
 from profactory.errors import ConfigError, ModelLoadError
 from profactory.models.adapters import merge_adapter
@@ -42,6 +43,8 @@ class ProteinModel(nn.Module):
         What is predicted.
     calibration : Calibration
         How sure it may claim to be; neutral until it is fitted after training.
+    domain : Domain or None
+        What the training sequences were like; None until it is fitted after training.
     method : str
         How the backbone is tuned.
     max_length : int
@@ -59,6 +62,7 @@ class ProteinModel(nn.Module):
         self.backbone = backbone
         self.task = task
         self.calibration = Calibration()
+        self.domain: Domain | None = None
         self.design = design
         self.extra_inputs = design.extra_inputs
         self.mix = LayerMix(backbone.n_layers + 1) if backbone.mixed else None

@@ -6,6 +6,7 @@
     model.safetensors     the backbone's weights, unless they are a Hub commit that was not changed
     head.safetensors      pooling and head
     adapter/              the adapter in PEFT's format, for methods that have one
+    domain.safetensors    what the training sequences were like; older models and those of few rows lack it
     vocab.txt, …          the tokenizer's files
 """
 
@@ -19,10 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import save_file
 from torch import Tensor
 
 from profactory.config.methods import METHODS
+from profactory.data.domain import Domain
 from profactory.errors import ModelLoadError
 from profactory.files import atomic_dir, sha256_bytes, sha256_file
 from profactory.models.adapters import adapter, adapter_state
@@ -38,7 +41,8 @@ from profactory.tasks import Calibration, Task
 log = logging.getLogger("profactory")
 
 SCHEMA_VERSION = 1
-_TRAINED = ("head.safetensors", "adapter/adapter_model.safetensors")
+_DOMAIN = "domain.safetensors"
+_TRAINED = ("head.safetensors", "adapter/adapter_model.safetensors", _DOMAIN)
 VERSION = metadata.version("profactory")
 _DTYPES = {
     str(dtype).removeprefix("torch."): dtype for dtype in (torch.float32, torch.bfloat16, torch.float16)
@@ -69,6 +73,8 @@ def save_model(
             weights = {name: _plain(tensor) for name, tensor in model.backbone.base_weights()}
             save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
         save_file(_plain_all(_head_state(model)), folder / "head.safetensors", metadata={"format": "pt"})
+        if model.domain is not None:
+            save_numpy({name: getattr(model.domain, name) for name in Domain.SHAPES}, folder / _DOMAIN)
         if METHODS[model.method].adapter:
             _save_adapter(model.backbone, folder / "adapter")
         section = {**_describe(model, stored, provenance), "sha256": _hashes(folder)}
@@ -122,6 +128,7 @@ def load_model(
     _put(_head_state(model), read_exactly(directory / "head.safetensors", expected))
     if METHODS[model.method].adapter:
         _load_adapter(backbone, directory / "adapter")
+    model.domain = _read_domain(directory / _DOMAIN)
     _check_hashes(directory, section)
     _check_answers(model, section, directory)
     return model.eval()
@@ -303,6 +310,13 @@ def _head_state(model: ProteinModel) -> dict[str, Tensor]:
         for name, tensor in model.state_dict(keep_vars=True).items()
         if not name.startswith("backbone.")
     }
+
+
+def _read_domain(file: Path) -> Domain | None:
+    if not file.is_file():
+        return None
+    tensors = read_exactly(file, Domain.SHAPES)
+    return Domain(**{name: tensor.double().numpy() for name, tensor in tensors.items()})
 
 
 def _put(own: Mapping[str, Tensor], read: Mapping[str, Tensor]) -> None:

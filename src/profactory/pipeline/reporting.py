@@ -16,6 +16,7 @@ from profactory.data.leakage import Leakage
 from profactory.evaluation.baselines import Baselines, fit_baselines
 from profactory.evaluation.calibration import fit_calibration
 from profactory.evaluation.diagnosis import diagnose
+from profactory.evaluation.domain import fit_domain
 from profactory.evaluation.report import EvaluatedSplit, write_report
 from profactory.pipeline.fitting import Trained
 from profactory.pipeline.leakage import relatives
@@ -96,6 +97,7 @@ def keep_model(
     calibrated = {name: calibration.apply(job.task, values) for name, values in outputs.items()}
     task = settle_threshold(job.task, truth, calibrated["validation"])
     trained.model.task, trained.model.calibration = task, calibration
+    trained.model.domain = fit_domain(job.sequences("train"), job.sequences("validation"))
     trained.model.save(run.model_dir, provenance=provenance(job))
     return task, calibrated
 

@@ -8,6 +8,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
+from profactory.data.composition import composition
 from profactory.evaluation import features
 from profactory.evaluation.baselines import baselines, fit_baselines
 from profactory.evaluation.metrics import compute_metrics
@@ -26,11 +27,11 @@ def share(texts: list[str], residue: str) -> np.ndarray:
 
 
 def test_composition_by_hand() -> None:
-    found = features.composition(["AAC", "XXYY", ""])
+    found = composition(["AAC", "XXYY", ""])
     assert found[0, :2].tolist() == [2 / 3, 1 / 3]
     assert found[1, 19] == 0.5  # X counts in the length and nowhere else
     assert found[2].sum() == 0
-    assert features.composition([]).shape == (0, 20)
+    assert composition([]).shape == (0, 20)
 
 
 def test_windows_by_hand() -> None:
@@ -65,7 +66,7 @@ def test_composition_baseline_of_classes_equals_scikit_learn() -> None:
     truth = (share(texts, "L") > np.median(share(texts, "L"))).astype(np.int64)
     task = Task(TaskKind.SINGLE_LABEL, ("low", "high"))
     found = baselines(task, texts, Values(truth), texts, Values(truth))["composition"].values
-    table = StandardScaler().fit_transform(features.composition(texts))
+    table = StandardScaler().fit_transform(composition(texts))
     model = LogisticRegression(C=1.0, max_iter=1000, tol=1e-8).fit(table, truth)
     assert np.abs(found - model.predict_proba(table)).max() < 5e-3
     assert np.allclose(found.sum(axis=1), 1, atol=1e-6)
@@ -75,7 +76,7 @@ def test_composition_baseline_of_numbers_equals_scikit_learn() -> None:
     texts = sequences(200)
     truth = (10 * share(texts, "K") - share(texts, "W")).astype(np.float32)
     found = baselines(Task(TaskKind.REGRESSION), texts, Values(truth[:, None]), texts, Values(truth[:, None]))
-    table = StandardScaler().fit_transform(features.composition(texts))
+    table = StandardScaler().fit_transform(composition(texts))
     expected = Ridge(alpha=10.0).fit(table, truth.astype(float)).predict(table)
     assert np.allclose(found["composition"].values[:, 0], expected, atol=1e-5)
 

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import torch
 
 from profactory import api
+from profactory.evaluation.domain import fit_domain
 from profactory.inference.predictor import Predictor
 from profactory.inference.tables import open_request, predict_file
 from profactory.models.protein_model import ProteinModel
@@ -19,6 +21,8 @@ from profactory.models.zoo import resolve
 from profactory.tasks import Task, TaskKind
 from tests.support.fake_model import FakeModel
 from tests.support.models import tiny_esm
+
+Model = TypeVar("Model", bound=FakeModel)
 
 REGRESSION = Task(TaskKind.REGRESSION)
 RESIDUES = Task(TaskKind.RESIDUE_CLASSIFICATION, ("C", "H"))
@@ -46,6 +50,13 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
+def _knowing(model: Model) -> Model:
+    """Give a model a domain, so that its predictions have the column ``novelty``."""
+    known = ["ACDEFGHIKL"[i % 10] * (1 + i % 13) + "ACDEFG"[: i % 6] for i in range(60)]
+    model.domain = fit_domain(known[:30], known[30:])
+    return model
+
+
 def _predict(model: FakeModel, source: Path, out: Path, **options: str) -> None:
     predictor = Predictor(model, device="cpu", tokens_per_batch=40, **options)
     predict_file(predictor, open_request(source, out), block_rows=7)
@@ -57,18 +68,18 @@ def test_an_interrupted_file_ends_with_the_same_bytes(
     source: Path, tmp_path: Path, task: Task, suffix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     whole, out = tmp_path / f"whole{suffix}", tmp_path / f"out{suffix}"
-    _predict(FakeModel(task), source, whole)
+    _predict(_knowing(FakeModel(task)), source, whole)
     for batches in (9, 0, 15):
-        model = Interrupted(task)
+        model = _knowing(Interrupted(task))
         model.batches = batches
         with pytest.raises(KeyboardInterrupt):
             _predict(model, source, out)
         assert not out.exists()
         assert "the same command goes on" in caplog.text
-    last = Interrupted(task)
+    last = _knowing(Interrupted(task))
     _predict(last, source, out)
     assert out.read_bytes() == whole.read_bytes()
-    complete = Interrupted(task)
+    complete = _knowing(Interrupted(task))
     _predict(complete, source, tmp_path / f"again{suffix}")
     assert len(last.seen) < len(complete.seen)  # what was done was not done again
     assert not list(tmp_path.glob(".*"))

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from profactory.errors import ColumnError, ProFactoryError, ReadError, RowError
+from profactory.evaluation.domain import fit_domain
 from profactory.inference.file_report import FileReport
 from profactory.inference.predictor import Predictor
 from profactory.inference.tables import open_request, predict_file
@@ -288,3 +289,22 @@ def test_long_sequences_are_refused_when_asked_and_the_rest_goes_on(tmp_path: Pa
     assert [row["prediction"] for row in rows] == ["", "2.0"]
     assert "4 residues and the model reads 3" in rows[0]["error"]
     assert report.failed == 1
+
+
+@pytest.mark.parametrize(("strangers", "warned"), [(0, False), (4, False), (5, True), (50, True)])
+def test_a_file_of_sequences_unlike_the_training_data_is_warned_of(
+    tmp_path: Path, strangers: int, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = ["ACDEFGHIKL" * 3 + "A" * (i % 9) + "C" * (i % 7) for i in range(100)]
+    model = FakeModel(REGRESSION)
+    model.domain = fit_domain(known[:50], known[50:])
+    source, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    sequences = ["Q" * 30] * strangers + ["ACDEFGHIKLACDEFGHIKLACDEFGHIKLAAAACCC"] * (50 - strangers)
+    source.write_text("\n".join(["sequence", *sequences, "12"]) + "\n")
+    report = _predict(Predictor(model, device="cpu"), source, out, block=7)
+    rows = _csv(out)
+    assert list(rows[0]) == ["sequence", "prediction", "novelty", "truncated", "error"]
+    assert [float(row["novelty"]) for row in rows[:strangers]] == [1.0] * strangers
+    assert rows[-1]["novelty"] == ""
+    assert report.unlike == strangers
+    assert (f"{2 * strangers} % of the sequences look unlike the training data" in caplog.text) == warned

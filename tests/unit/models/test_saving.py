@@ -20,6 +20,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from profactory.config.methods import METHODS
 from profactory.errors import ModelLoadError
+from profactory.evaluation.domain import fit_domain
 from profactory.models import backbone as backbone_module
 from profactory.models.protein_model import ProteinModel
 from profactory.models.tuning import TUNERS, Tuning
@@ -389,3 +390,27 @@ def test_opening_executes_nothing(saved: Path) -> None:
     assert not seen & (forbidden | {"socket.connect", "socket.getaddrinfo"})
     assert str(saved / "config.json") in opened
     assert not [name for name in opened if name.endswith((".bin", ".pkl"))]
+
+
+def test_what_the_training_sequences_were_like_is_kept(spec: ModelSpec, tmp_path: Path) -> None:
+    model = trained(spec)
+    model.domain = fit_domain(SEQUENCES * 10, SEQUENCES * 7)
+    folder = model.save(tmp_path / "model")
+    domain = ProteinModel.load(folder).domain
+    assert domain is not None
+    assert model.domain is not None
+    texts = ["MKT", "QQQQQQ", "ACDEFGHIKL"]
+    assert domain.novelty(texts).tolist() == model.domain.novelty(texts).tolist()
+    file = folder / "domain.safetensors"
+    tensors = load_file(file)
+    save_file({**tensors, "mean": tensors["mean"] + 1}, file)
+    with pytest.raises(ModelLoadError, match="not as it was saved"):
+        ProteinModel.load(folder)
+    save_file({**tensors, "mean": torch.zeros(3)}, file)
+    with pytest.raises(ModelLoadError, match=r"\[3\]"):
+        ProteinModel.load(folder)
+
+
+def test_models_from_before_the_domain_was_kept_still_load(saved: Path) -> None:
+    assert not (saved / "domain.safetensors").exists()
+    assert ProteinModel.load(saved).domain is None
