@@ -13,6 +13,7 @@ import torch
 
 from profactory import api
 from profactory.errors import ModelLoadError
+from profactory.evaluation.domain import fit_domain
 from profactory.inference.ensemble import Ensemble
 from profactory.inference.predictor import Predictor
 from profactory.inference.spread import EnsembleValues, combine, separate, spread_columns
@@ -170,3 +171,20 @@ def test_the_task_of_an_ensemble_is_its_own(backbone: Path, tmp_path: Path) -> N
     )
     assert api.load(folder).task.threshold == 0.05
     assert api.load(folder).fingerprint != api.load(tmp_path / "model").fingerprint
+
+
+def test_novelty_is_the_mean_over_the_members(backbone: Path) -> None:
+    spec = resolve(str(backbone))
+    members = [ProteinModel.build(spec, CLASSES, method="freeze", max_length=40) for _ in range(3)]
+    short, long = ["ACDEFGHIKL"] * 20, ["ACDEFGHIKL" * 9] * 20
+    members[0].domain, members[1].domain = (
+        fit_domain(short, short),
+        fit_domain(long, long),
+    )  # the third is old
+    records = Ensemble(members, CLASSES, Calibration(), device="cpu").predict(
+        ["ACDEFGHIKL", "ACDEFGHIKL" * 9, "Q" * 10]
+    )
+    assert [record["novelty"] for record in records] == [0.5, 0.5, 1.0]
+    members[0].domain = members[1].domain = None
+    (record,) = Ensemble(members, CLASSES, Calibration(), device="cpu").predict("ACDEFGHIKL")
+    assert "novelty" not in record
