@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 import profactory
 from profactory.errors import CheckpointError, ConfigError, NotARunError
+from profactory.files import read_json
 from tests.support.models import tiny_esm
 from tests.support.tables import read_rows, write_table
 
@@ -56,7 +57,7 @@ def test_training_goes_on_with_adapter_and_head(
     further = profactory.train(table, init=str(first.path), out=tmp_path / "b", epochs=2, learning_rate=3e-3)
     moved = adapter(further)
     assert [n for n in before if np.allclose(moved[n], before[n], atol=1e-6)] == []
-    design = profactory.api.read_json(further.path / "model" / "config.json")["profactory"]["design"]
+    design = read_json(further.path / "model" / "config.json")["profactory"]["design"]
     assert (design["method"], design["pooling"], design["tuning"]["rank"]) == ("lora", "attention", 3)
     again = profactory.train(table, init=str(further.path), out=tmp_path / "c", epochs=1)
     assert adapter(again).keys() == before.keys()

@@ -12,6 +12,7 @@ import torch
 
 import profactory
 from profactory.errors import ColumnError, ConfigError, RowError
+from profactory.files import read_json
 from tests.support.models import tiny_esm
 from tests.support.tables import read_rows, write_table
 
@@ -74,7 +75,7 @@ def test_structure_columns_are_never_ignored(table: Path, model: Path, tmp_path:
     with pytest.raises(ConfigError, match="structure_columns has no meaning with method lora"):
         train(table, model, tmp_path / "run", method="lora", structure_columns=["ss8"])
     run = train(table, model, tmp_path / "run", structure_columns=["ss8"], epochs=1)
-    section = profactory.api.read_json(run.path / "model" / "config.json")["profactory"]
+    section = read_json(run.path / "model" / "config.json")["profactory"]
     assert section["design"]["method"] == "ses-adapter"
     assert section["design"]["structures"] == {"ss8": "ss8"}
 

@@ -9,6 +9,7 @@ import pytest
 
 import profactory
 from profactory.errors import ColumnError, ConfigError, RowError
+from profactory.files import read_json
 from tests.support.models import tiny_esm
 from tests.support.tables import read_rows, write_table
 
@@ -41,7 +42,7 @@ def test_from_structures_to_predictions(proteins: Path, structures: Path, tmp_pa
     model = str(tiny_esm(tmp_path / "tiny"))
     options = {"model": model, "epochs": 1}
     run = profactory.train(proteins, out=tmp_path / "run", structures=str(structures), **options)
-    section = profactory.api.read_json(run.path / "model" / "config.json")["profactory"]
+    section = read_json(run.path / "model" / "config.json")["profactory"]
     assert section["design"]["method"] == "ses-adapter"
     assert section["design"]["structures"] == {"ss8": "ss8"}
     metrics = profactory.evaluate(run.path, proteins, structures=structures)

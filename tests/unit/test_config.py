@@ -85,3 +85,7 @@ def test_options_tell_which_method_is_meant() -> None:
     assert implied_method(["unfreeze_layers"]) == "last-layers"
     assert implied_method(["epochs"]) is None
     TrainConfig.build({"lora_target_modules": None, "method": "freeze"})  # nothing was given
+
+
+def test_a_path_is_as_good_as_its_text(tmp_path: Path) -> None:
+    assert TrainConfig.build({"model": tmp_path}).model == str(tmp_path)

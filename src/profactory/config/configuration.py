@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, ClassVar, Self
 
 from pydantic import ValidationError
@@ -37,8 +37,10 @@ class Configuration(Settings):
             For unknown names (with the nearest right one), values out of range and options that
             exclude each other.
         """
+        # A path is as good as its text; YAML and the command line know only texts.
+        plain = {name: str(v) if isinstance(v, PurePath) else v for name, v in values.items()}
         try:
-            config = cls(**values)
+            config = cls(**plain)
         except ValidationError as error:
             raise cls._error([cls._problem(item) for item in error.errors()]) from None
         config.check()

@@ -1,0 +1,36 @@
+"""Tables of proteins, and what coordinates say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from profactory.data.checking import DataReport
+    from profactory.structure.extraction import StructureReport
+
+
+def check(data: str | Path, **options: Any) -> DataReport:
+    """Report on a table without training; see :func:`profactory.pipeline.check.check_data`."""
+    from profactory.pipeline.check import check_data
+
+    return check_data(data, **options)
+
+
+def extract_structures(
+    sources: str | Path | Sequence[str | Path], out: str | Path, **options: Any
+) -> StructureReport:
+    """Write a table of what coordinates say of every chain.
+
+    Parameters
+    ----------
+    sources
+        PDB, mmCIF and BinaryCIF files, and folders of them.
+    out, **options
+        See :func:`profactory.structure.extraction.extract_structures`.
+    """
+    from profactory.structure import extraction
+
+    paths = [sources] if isinstance(sources, str | Path) else list(sources)
+    return extraction.extract_structures(paths, out, **options)
