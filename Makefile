@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 TORCH_FLAGS ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check format chaos bench constraints clean
+.PHONY: demo test check docs format chaos bench constraints clean
 
 $(VENV)/.user: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -21,6 +21,13 @@ $(VENV)/.dev: $(VENV)/.user
 
 demo: $(VENV)/.user  ## train, evaluate and predict on bundled data with the bundled model
 	$(BIN)/profactory demo
+
+docs: $(VENV)/.docs  ## the documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+$(VENV)/.docs: $(VENV)/.dev
+	$(PIP) -e ".[docs]"
+	touch $@
 
 test: $(VENV)/.dev  ## every test that needs no GPU
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu" $(PYTEST_FLAGS)
