@@ -23,7 +23,12 @@ from profactory.models.zoo import resolve
 from profactory.runs import Run
 from profactory.training.history import metric_rows
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+def environment() -> dict[str, str]:
+    """Return the environment of a process: the cache of this very test, which is not known at import."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
 RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
 TINY = {"layers": 1, "width": 32, "heads": 2, "tokens_per_batch": 512, "epochs": 2, "threads": 1}
 
@@ -149,8 +154,10 @@ def _command(family: Path, run: Path) -> list[str]:
 @pytest.mark.slow
 def test_killed_and_resumed_is_bit_identical(tmp_path: Path, family: Path) -> None:
     straight, killed = tmp_path / "straight", tmp_path / "killed"
-    subprocess.run(_command(family, straight), env=ENVIRONMENT, check=True, capture_output=True, timeout=300)
-    child = subprocess.Popen(_command(family, killed), env=ENVIRONMENT, stderr=subprocess.PIPE)
+    subprocess.run(
+        _command(family, straight), env=environment(), check=True, capture_output=True, timeout=300
+    )
+    child = subprocess.Popen(_command(family, killed), env=environment(), stderr=subprocess.PIPE)
     _wait_for_checkpoint(child, killed, step=3)
     child.send_signal(signal.SIGKILL)
     child.communicate()

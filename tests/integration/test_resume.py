@@ -23,7 +23,11 @@ from tests.support.models import tiny_esm
 from tests.support.training_job import build, train
 
 pytestmark = pytest.mark.slow
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a process: the cache of this very test, which is not known at import."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +56,7 @@ def start(
     arguments = [str(path), str(model_dir), method, str(wait), str(accumulation)]
     command = [sys.executable, "-m", "tests.support.training_job", *arguments]
     return subprocess.Popen(
-        command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
@@ -139,7 +143,7 @@ def test_two_processes_train_as_one(tmp_path, model_dir, method):
     arguments = [str(path), str(model_dir), method, "0", "1"]
     done = subprocess.run(
         [sys.executable, *launch, "-m", "tests.support.training_job", *arguments],
-        env=ENVIRONMENT,
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=240,

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import joblib
 import psutil
+from sklearn.utils.parallel import Parallel, delayed
 
 from profactory.data.writing import format_of, open_writer
 from profactory.errors import DataError, Problem, ProFactoryError
@@ -217,8 +217,8 @@ def _outcomes(
 ) -> Iterator[tuple[Path, Outcome]]:
     """Read files, several at a time where that is worth it, in any case in their order."""
     workers = min(processes or psutil.cpu_count(logical=False) or 1, max(1, len(files) // FEW))
-    parallel = joblib.Parallel(workers, return_as="generator")
-    yield from zip(files, parallel(joblib.delayed(_outcome)(path, options) for path in files), strict=True)
+    parallel = Parallel(workers, return_as="generator")
+    yield from zip(files, parallel(delayed(_outcome)(path, options) for path in files), strict=True)
 
 
 class _Journal:

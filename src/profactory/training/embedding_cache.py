@@ -31,7 +31,7 @@ from profactory.progress import Progress
 from profactory.training.features import Features
 from profactory.training.manifest import seal, unseal
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 SHARD_BYTES = 64 << 20
 SHARD_RESIDUES = 1 << 18  # so that an interruption costs minutes even with a large model

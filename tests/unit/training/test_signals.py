@@ -12,14 +12,21 @@ import pytest
 from profactory.training.signals import StopSignals
 
 
+# In processes of their own: a signal to a worker of the test run could end the whole run.
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_first_signal_is_noted_and_handlers_come_back(number):
-    before = signal.getsignal(number)
-    with StopSignals() as stop:
-        assert stop.received is None
-        signal.raise_signal(number)
-        assert stop.received == number
-    assert signal.getsignal(number) is before
+    code = (
+        "import signal\n"
+        "from profactory.training.signals import StopSignals\n"
+        f"before = signal.getsignal({int(number)})\n"
+        "with StopSignals() as stop:\n"
+        "    print(stop.received)\n"
+        f"    signal.raise_signal({int(number)})\n"
+        "    print(stop.received)\n"
+        f"print(signal.getsignal({int(number)}) is before)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.stdout.split() == ["None", str(int(number)), "True"]
 
 
 def test_second_signal_ends_at_once():
