@@ -30,7 +30,7 @@ NOT_RUN = {
     r"(pip|make|ssh|sbatch|hf|docker) ": "not ours",
     r"(torchrun|accelerate launch) ": "in tests/integration",
     r"profactory ui": "goes on until it is stopped; in tests/web",
-    r"profactory (push|datasets push)|\bme/my-proteins": "needs an account of the Hub",
+    r"profactory (push|datasets push)|.*\bme/my-proteins": "needs an account of the Hub",
     r".*\besm2-\d": "needs a model of the Hub",
     r".*--trials 30": "thirty trainings; in tests/integration",
     r"profactory train .*--structures": "needs structures of these proteins; in tests/integration",
