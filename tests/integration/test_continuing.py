@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 import profactory
 from profactory.errors import CheckpointError, ConfigError, NotARunError
 from profactory.files import read_json
+from profactory.runs import Run
 from tests.support.models import tiny_esm
 from tests.support.tables import read_rows, write_table
 
@@ -91,7 +92,7 @@ def test_a_resumed_run_must_begin_from_the_same_model(
 ) -> None:
     begun_from = shutil.copytree(first.path / "model", tmp_path / "model")
     run = profactory.train(table, init=str(begun_from), out=tmp_path / "run", epochs=1)
-    profactory.api.Run.open(run.path).set_status("stopped")
+    Run.open(run.path).set_status("stopped")
     config = begun_from / "config.json"
     config.write_text(config.read_text().replace('"data_sha256"', '"data_sha_256"'))
     with pytest.raises(CheckpointError, match="init changed"):

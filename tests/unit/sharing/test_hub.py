@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from profactory import api
-from profactory.errors import ConfigError
+from profactory.errors import ConfigError, NotARunError
 from profactory.models.protein_model import ProteinModel
 from profactory.models.zoo import resolve
 from profactory.tasks import Task, TaskKind
@@ -83,5 +83,5 @@ def test_a_mistyped_run_is_no_repository(tmp_path: Path, monkeypatch: pytest.Mon
     """Nothing is asked of the network when the first part of the path is a folder here."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
-    with pytest.raises(api.NotARunError):
+    with pytest.raises(NotARunError):
         api.load("runs/missing")
