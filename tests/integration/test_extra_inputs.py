@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import profactory
 from profactory.errors import ColumnError, ConfigError, RowError
 from profactory.files import read_json
 from tests.support.models import tiny_esm
-from tests.support.tables import read_rows, write_table
+from tests.support.tables import read_rows, write_rows, write_table
 
 LETTERS = "DVQPL"
 
@@ -37,15 +36,7 @@ def table(tmp_path: Path) -> Path:
         row["ss8"] = "".join("H" if rng.random() < share else "C" for _ in range(length))
         row["label"] = f"{row['ss8'].count('H') / length:.4f}"
         row["split"] = ("train", "train", "train", "validation", "test")[index % 5]
-    return write(tmp_path / "structures.csv", rows)
-
-
-def write(file: Path, rows: list[dict[str, str]]) -> Path:
-    with file.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return file
+    return write_rows(tmp_path / "structures.csv", rows)
 
 
 def train(table: Path, model: Path, out: Path, **settings: Any) -> profactory.TrainedRun:
@@ -107,7 +98,7 @@ def test_strings_of_another_length_are_named_with_their_rows(
     rows = read_rows(table)
     rows[3]["ss8"] += "H"
     rows[8]["foldseek_3di"] = "D1" + rows[8]["foldseek_3di"][2:]
-    bad = write(tmp_path / "bad.csv", rows)
+    bad = write_rows(tmp_path / "bad.csv", rows)
     with pytest.raises(RowError) as caught:
         train(bad, model, tmp_path / "run", method="ses-adapter")
     found = [(problem.line, problem.column) for problem in caught.value.problems]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ import pytest
 
 import profactory
 from profactory.errors import ColumnError, ConfigError
+from profactory.files import read_json
 from tests.support.models import tiny_esm, tiny_repo
-from tests.support.tables import read_rows, write_table
+from tests.support.tables import read_rows, write_rows, write_table
 
 LETTERS = list("ACDEFGHIKLMNPQRSTVWY")
 
@@ -37,20 +37,12 @@ def table(tmp_path: Path) -> Path:
         )
         row["label"] = f"{helix.mean():.4f}"
         row["split"] = ("train", "train", "train", "validation", "test")[index % 5]
-    return write(tmp_path / "with.csv", rows)
-
-
-def write(file: Path, rows: list[dict[str, str]]) -> Path:
-    with file.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return file
+    return write_rows(tmp_path / "with.csv", rows)
 
 
 def without(table: Path, file: Path) -> Path:
     rows = [{name: row[name] for name in row if name != "foldseek_3di"} for row in read_rows(table)]
-    return write(file, rows)
+    return write_rows(file, rows)
 
 
 def train(table: Path, model: Path, out: Path, **settings: Any) -> profactory.TrainedRun:
@@ -58,7 +50,7 @@ def train(table: Path, model: Path, out: Path, **settings: Any) -> profactory.Tr
 
 
 def design(run: profactory.TrainedRun) -> dict[str, Any]:
-    section = profactory.api.read_json(run.path / "model" / "config.json")["profactory"]
+    section = read_json(run.path / "model" / "config.json")["profactory"]
     return dict(section["design"])
 
 
@@ -77,7 +69,7 @@ def test_trained_evaluated_and_predicted_with_structures(
     metrics = profactory.evaluate(run.path, table, split="test")
     assert metrics["test"]["rmse"]["value"] == pytest.approx(run.metrics["test"]["rmse"]["value"], abs=1e-6)
     rows = read_rows(table)
-    masked = write(
+    masked = write_rows(
         tmp_path / "masked.csv", [{**row, "foldseek_3di": "X" * len(row["sequence"])} for row in rows]
     )
     run.predict(masked, out=tmp_path / "masked-out.csv")
@@ -147,7 +139,7 @@ def test_settings_of_structures_are_never_ignored(table: Path, model: Path, tmp_
         {"id": row["id"], "sequence": row["sequence"], "ss8": "H" * len(row["sequence"])}
         for row in read_rows(table)
     ]
-    other = write(tmp_path / "ss8.csv", helices)
+    other = write_rows(tmp_path / "ss8.csv", helices)
     with pytest.raises(ColumnError, match="no 3Di letters"):
         train(bare, model, out, structures=str(other))
     esm = tiny_esm(tmp_path / "esm")
@@ -156,7 +148,7 @@ def test_settings_of_structures_are_never_ignored(table: Path, model: Path, tmp_
     with pytest.raises(ConfigError, match="together"):
         train(bare, esm, out, lora_rank=4, structures=str(table))
     assert not out.exists()
-    named = write(
+    named = write_rows(
         tmp_path / "named.csv",
         [{("mine" if k == "foldseek_3di" else k): v for k, v in row.items()} for row in read_rows(table)],
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import pytest
@@ -11,15 +10,7 @@ import profactory
 from profactory.errors import ColumnError, ConfigError, RowError
 from profactory.files import read_json
 from tests.support.models import tiny_esm
-from tests.support.tables import read_rows, write_table
-
-
-def write(file: Path, rows: list[dict[str, str]]) -> Path:
-    with file.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return file
+from tests.support.tables import read_rows, write_rows, write_table
 
 
 @pytest.fixture
@@ -35,7 +26,7 @@ def structures(proteins: Path, tmp_path: Path) -> Path:
         for row in read_rows(proteins)
     ]
     rows[0] = {"id": rows[0]["id"], **{k: rows[0][k][:3] + rows[0][k][5:] for k in ("sequence", "ss8")}}
-    return write(tmp_path / "structures.csv", rows)
+    return write_rows(tmp_path / "structures.csv", rows)
 
 
 def test_from_structures_to_predictions(proteins: Path, structures: Path, tmp_path: Path) -> None:
@@ -52,7 +43,7 @@ def test_from_structures_to_predictions(proteins: Path, structures: Path, tmp_pa
 
     rows = read_rows(proteins)
     strange = [*rows[:3], {**rows[3], "id": "unknown"}]
-    new = write(tmp_path / "new.csv", strange)
+    new = write_rows(tmp_path / "new.csv", strange)
     profactory.predict(run.path, new, out=tmp_path / "out.csv", structures=structures)
     written = read_rows(tmp_path / "out.csv")
     assert [row["id"] for row in written] == [row["id"] for row in strange]
@@ -73,7 +64,7 @@ def test_structures_are_never_ignored(proteins: Path, structures: Path, tmp_path
         profactory.train(proteins, method="lora", **options)
     rows = read_rows(proteins)
     rows[4]["id"] = "unknown"
-    write(proteins, rows)
+    write_rows(proteins, rows)
     with pytest.raises(RowError, match="1 of 30 rows") as caught:
         profactory.train(proteins, **options)
     (problem,) = caught.value.problems

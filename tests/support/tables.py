@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import random
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
@@ -51,3 +52,12 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """Read a CSV file as dictionaries, with nothing but Python's own reader."""
     with path.open(newline="", encoding="utf-8") as handle:
         return list(csv.DictReader(handle))
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, str]]) -> Path:
+    """Write dictionaries as a CSV file, with nothing but Python's own writer."""
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
