@@ -65,6 +65,10 @@ def test_a_full_disk(table: Path, model: Path, tmp_path: Path, small_disk: Path)
     assert_same_result(out, expected)
 
 
+def limit_file_size(size: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
 def test_files_that_may_not_grow(table: Path, model: Path, tmp_path: Path) -> None:
     """RLIMIT_FSIZE (error 27) in the middle of a checkpoint."""
     expected, out = straight(table, model, tmp_path), tmp_path / "run"
@@ -75,7 +79,7 @@ def test_files_that_may_not_grow(table: Path, model: Path, tmp_path: Path) -> No
     biggest = max(file.stat().st_size for file in (out / "ckpt").rglob("*") if file.is_file())
     limited = profactory_process(
         "resume", out, log=tmp_path / "limited.txt",
-        before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (biggest - 1, biggest - 1)),
+        before=(limit_file_size, biggest - 1),
     )  # fmt: skip
     assert limited.wait() == 1
     assert "cannot be written" in limited.said

@@ -1,86 +1,93 @@
-"""The command line in real processes that start at once: forked from one that has imported everything."""
+"""The command line in real processes that start at once: forked from a server that has imported everything.
+
+The server is a clean process that has never computed anything, so that its children hold no half of a
+thread pool of the test process.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import profactory.api
-from profactory.cli.main import main
-
-for _name in ("train", "evaluate"):  # what a process would import after it has been forked
-    __import__(f"profactory.pipeline.{_name}")
+IMPORTED_BEFORE = ["profactory.api", "profactory.pipeline.train", "profactory.pipeline.evaluate"]
+_server = multiprocessing.get_context("forkserver")
+_server.set_forkserver_preload([*IMPORTED_BEFORE, __name__])
 
 
 @dataclass
 class Process:
-    """A forked process; what it says goes to `log`."""
+    """A process of the command line; what it says goes to `log`."""
 
-    pid: int
+    process: BaseProcess
     log: Path
-    code: int | None = None
 
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal."""
-        os.kill(self.pid, number)
-
-    def wait(self, timeout: float = 240.0) -> int:
-        """Return the exit code, negative for the signal that killed it."""
-        deadline = time.monotonic() + timeout
-        while self.code is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.code = os.waitstatus_to_exitcode(status)
-            elif time.monotonic() > deadline:
-                os.kill(self.pid, signal.SIGKILL)
-                raise AssertionError(f"still at work after {timeout} s: {self.said[-2000:]}")
-            else:
-                time.sleep(0.005)
-        return self.code
+    @property
+    def code(self) -> int | None:
+        """The exit code, negative for the signal that killed it; None while it is at work."""
+        return self.process.exitcode
 
     @property
     def ended(self) -> bool:
         """Whether it is over."""
-        if self.code is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            self.code = os.waitstatus_to_exitcode(status) if pid else None
         return self.code is not None
 
     @property
     def said(self) -> str:
         """Its output and errors so far."""
-        return self.log.read_text(errors="replace")
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        os.kill(self.process.pid or 0, number)
+
+    def wait(self, timeout: float = 240.0) -> int:
+        """Return the exit code, negative for the signal that killed it."""
+        self.process.join(timeout)
+        if self.code is None:
+            self.process.kill()
+            raise AssertionError(f"still at work after {timeout} s: {self.said[-2000:]}")
+        return self.code
 
 
-def profactory_process(*words: str | Path, log: Path, before: Callable[[], object] = lambda: None) -> Process:
-    """Start ``profactory WORDS`` in a process of its own; `before` is called in it first."""
+def profactory_process(
+    *words: str | Path, log: Path, before: tuple[Callable[..., object], object] | None = None
+) -> Process:
+    """Start ``profactory WORDS`` in a process of its own; a function of `before` is called in it first."""
+    process = _server.Process(
+        target=_run, args=([str(word) for word in words], dict(os.environ), log, before)
+    )
+    process.start()
+    return Process(process, log)
+
+
+def _run(
+    words: list[str],
+    environment: dict[str, str],
+    log: Path,
+    before: tuple[Callable[..., object], object] | None,
+) -> None:
+    from profactory.cli.main import main
+
+    os.environ.update(environment)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for standard in (1, 2):
+        os.dup2(descriptor, standard)
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.__stderr__ = os.fdopen(2, "w", closefd=False)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if before is not None:
+        before[0](before[1])
+    code = main(words)
     sys.stdout.flush()
     sys.stderr.flush()
-    pid = os.fork()
-    if pid:
-        return Process(pid, log)
-    code = 70
-    try:
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        for standard in (1, 2):
-            os.dup2(descriptor, standard)
-        sys.stdout = os.fdopen(1, "w", closefd=False)
-        sys.stderr = sys.__stderr__ = os.fdopen(2, "w", closefd=False)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-        before()
-        code = main([str(word) for word in words])
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 1
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    os._exit(code)
 
 
 def until(condition: Callable[[], bool], process: Process, timeout: float = 120.0) -> None:
@@ -92,6 +99,3 @@ def until(condition: Callable[[], bool], process: Process, timeout: float = 120.
         if time.monotonic() > deadline:
             raise AssertionError(f"it never happened: {process.said[-2000:]}")
         time.sleep(0.005)
-
-
-assert profactory.api.train  # imported here, used by the children

@@ -21,7 +21,7 @@ from profactory.models.protein_model import ProteinModel
 from profactory.models.zoo import resolve
 from profactory.runs import Run
 from profactory.tasks import Task, TaskKind, Values
-from profactory.training.distributed import join_processes
+from profactory.training.distributed import end_process, join_processes
 from profactory.training.embedding_cache import EmbeddingCache
 from profactory.training.loop import fit
 from profactory.training.loss_model import FrozenEncoder, LossModel, feature_outputs, loss_of_outputs
@@ -134,7 +134,7 @@ def main() -> int:
     if is_main:
         print("final", float(sum(p.detach().double().abs().sum() for p in model.parameters())))
     if processes.num_processes > 1:
-        torch.distributed.destroy_process_group()
+        end_process(0)
     return 0
 
 
