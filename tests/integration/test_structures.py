@@ -70,3 +70,27 @@ def test_structures_are_never_ignored(proteins: Path, structures: Path, tmp_path
     (problem,) = caught.value.problems
     assert (problem.line, problem.column, problem.value) == (6, "id", "unknown")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_model_that_reads_none_refuses_structures(
+    proteins: Path, structures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A15 for trained models: refused before anything is read; a column that is just there is mentioned."""
+    model = str(tiny_esm(tmp_path / "tiny"))
+    run = profactory.train(proteins, out=tmp_path / "run", model=model, epochs=1, method="freeze")
+    out = tmp_path / "out.csv"
+    for place in (run.path, run.path / "model"):
+        with pytest.raises(ConfigError, match="reads sequences alone") as caught:
+            profactory.predict(place, proteins, out=out, structures=tmp_path / "need not exist")
+        assert "leave --structures out" in caught.value.fix
+    with pytest.raises(ConfigError, match="reads sequences alone"):
+        profactory.evaluate(run.path, proteins, structures=structures)
+    with pytest.raises(ConfigError, match="no structures are named"):
+        profactory.predict(run.path, proteins, out=out, missing_structure="mask")
+    with pytest.raises(ConfigError, match="does not read ss8 strings"):
+        profactory.load(run.path).predict("MKT", structures={"ss8": ["HHH"]})
+    assert not out.exists()
+    with caplog.at_level("INFO"):
+        profactory.predict(run.path, structures, out=out)
+    assert "'ss8'" in caplog.text
+    assert [row["ss8"] for row in read_rows(out)] == [row["ss8"] for row in read_rows(structures)]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from profactory.api.joining import open_join
 from profactory.api.places import model_path, trained_folder
 from profactory.errors import NotARunError
 
@@ -63,7 +64,8 @@ def predict(
     residue_table
         For residue tasks: a second file, with a row per residue.
     structures
-        For models that read them: folder of coordinates or table of ``profactory structure``.
+        For models that read them: folder of coordinates or table of ``profactory structure``. Refused for
+        a model that reads sequences alone.
     missing_structure
         A row without one has no prediction (``refuse``), or is read with a mask (``mask``).
     on_progress
@@ -77,7 +79,6 @@ def predict(
         Sequences: one record each. File: what was written and which rows could not be used.
     """
     from profactory.inference.tables import open_request, predict_file
-    from profactory.structure.joining import StructureJoin
 
     if not isinstance(source, str | Path):
         return load(run, rows=len(source), **machine).predict(list(source))
@@ -86,7 +87,7 @@ def predict(
             "Predictions of a file need a place to go.",
             fix='out="predictions.csv", or give a list of sequences',
         )
-    model_path(run)
+    folder = model_path(run)
     missing: Literal["mask", "empty"] = "mask" if missing_structure == "mask" else "empty"
     request = open_request(  # what can be refused is refused before the model is loaded
         source,
@@ -94,9 +95,9 @@ def predict(
         sequence_column=sequence_column,
         overwrite=overwrite,
         residue_table=residue_table,
-        join=StructureJoin.open(structures, missing=missing, sequence_column=sequence_column),
+        join=open_join(folder, structures, missing, sequence_column=sequence_column),
     )
-    predictor = load(run, rows=request.rows, **machine)
+    predictor = load(folder, rows=request.rows, **machine)
     return predict_file(predictor, request, on_progress=on_progress)
 
 
@@ -136,10 +137,9 @@ def evaluate(
         As ``report/metrics.json``: ``{"test": {"mcc": {"value", "low", "high"}, …}}``.
     """
     from profactory.pipeline.evaluate import evaluate_model
-    from profactory.structure.joining import StructureJoin
 
     path = model_path(run)
-    join = StructureJoin.open(structures, missing=missing_structure)
+    join = open_join(path, structures, missing_structure)
     return evaluate_model(path, str(data), split=split, out=out, overwrite=overwrite, join=join, **machine)
 
 

@@ -52,7 +52,8 @@ def evaluate(
         Use only this part (train, validation or test) of divided data.
     structures
         For models that read structures: folder of PDB or mmCIF files, or a
-        table made by profactory structure; joined by exact id.
+        table made by profactory structure; joined by exact id. Refused for a
+        model that reads sequences alone.
     missing_structure
         A row without a structure: one that cannot be used, or read with a mask.
     out

@@ -69,7 +69,8 @@ def predict(
         Column with the sequences; found by its name if not given.
     structures
         For models that read structures: folder of PDB or mmCIF files, or a
-        table made by profactory structure; joined by exact id.
+        table made by profactory structure; joined by exact id. Refused for a
+        model that reads sequences alone.
     missing_structure
         A row without a structure: no prediction, or read with a mask.
     long

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 from profactory.data.columns import normalise
 from profactory.data.dataset import Dataset, Rows
 from profactory.data.structure_strings import KINDS, structure_problems
 from profactory.errors import ColumnError, ConfigError, Problem, RowError, shorten
+
+log = logging.getLogger("profactory")
 
 
 def find_structure_columns(
@@ -69,6 +72,27 @@ def match_structure_columns(
             fix="add the column, or train a model without structures",
         )
     return {kind: str(column) for kind, column in found.items()}
+
+
+def say_unread(names: Sequence[str], read: Mapping[str, str], *, labels: Sequence[str] = ()) -> None:
+    """Say that columns which look like structure strings decide nothing, where a model does not read them.
+
+    Parameters
+    ----------
+    names
+        Columns of the table.
+    read
+        Kind to column of those that the model reads.
+    labels
+        Columns with labels, which are read for what they are.
+    """
+    found = find_structure_columns([name for name in names if name not in labels])
+    unread = [column for kind, column in found.items() if kind not in read]
+    if unread:
+        log.info(
+            "The model does not read structures from %s; the predictions do not depend on it.",
+            " and ".join(f"the column {column!r}" for column in unread),
+        )
 
 
 def read_strings(

@@ -19,7 +19,7 @@ from profactory.data.batching import BatchPlan
 from profactory.data.domain import NOVELTY
 from profactory.data.residues import clean_sequences
 from profactory.data.structure_strings import Strings, structure_problems
-from profactory.errors import MemoryBudgetError, Problem, RowError
+from profactory.errors import ConfigError, MemoryBudgetError, Problem, RowError
 from profactory.inference.decoding import decode_rows, no_outputs
 from profactory.inference.engines import Engine
 from profactory.inference.engines.torch_engine import TorchEngine
@@ -119,7 +119,10 @@ class Predictor:
         ------
         RowError
             With every sequence that cannot be used.
+        ConfigError
+            The model does not read the structures that are given.
         """
+        self._check_structures(structures or {})
         given = [sequences] if isinstance(sequences, str) else list(sequences)
         clean = self._usable(given, structures or {})
         outputs = self.predict_outputs(clean, strings=structures)
@@ -130,6 +133,17 @@ class Predictor:
             if not record["truncated"]:
                 del record["truncated"]
         return records
+
+    def _check_structures(self, strings: Strings) -> None:
+        """Refuse strings that would change nothing."""
+        reads = self.model.extra_inputs.structures
+        unread = [kind for kind in strings if kind not in reads]
+        if unread:
+            raise ConfigError(
+                f"The model does not read {' and '.join(unread)} strings, and they would change nothing.",
+                expected=" and ".join(reads) if reads else "sequences alone",
+                fix="leave them out, or train a model that reads them",
+            )
 
     def _usable(self, given: Sequence[str], structures: Strings) -> list[str]:
         cleaned = clean_sequences(pa.array(given, pa.string()))

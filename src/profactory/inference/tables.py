@@ -22,7 +22,7 @@ from profactory.data.bundled import bundled_path
 from profactory.data.columns import find_columns
 from profactory.data.reading import Join, Table, open_table
 from profactory.data.residues import clean_sequences
-from profactory.data.structure_columns import match_structure_columns
+from profactory.data.structure_columns import match_structure_columns, say_unread
 from profactory.data.structure_strings import structure_problems
 from profactory.data.writing import arrow_column, format_of, free_name, open_writer
 from profactory.errors import Problem, ProFactoryError, RowError, shorten
@@ -153,6 +153,7 @@ def predict_file(
     structures = match_structure_columns(
         request.table.columns, predictor.model.extra_inputs.structures, file=request.source
     )
+    say_unread(request.table.columns, structures)
     names = free_names(request.table.columns, [*predictor.column_names(probabilities=probabilities), "error"])
     asked = {"probabilities": probabilities, "block_rows": block_rows, "names": names}
     partial = Partial(request.out, {**_identity(predictor, request), **asked})

@@ -9,7 +9,12 @@ import numpy as np
 
 from profactory.data.dataset import Dataset
 from profactory.data.prepare import prepare_dataset
-from profactory.data.structure_columns import check_strings, match_structure_columns, read_strings
+from profactory.data.structure_columns import (
+    check_strings,
+    match_structure_columns,
+    read_strings,
+    say_unread,
+)
 from profactory.errors import RunExistsError, SplitError
 from profactory.evaluation.report import EvaluatedSplit, measure, write_report
 from profactory.inference.opening import open_predictor
@@ -40,6 +45,7 @@ def evaluate_model(
     dataset, name = _chosen_rows(dataset, split)
     needed = predictor.model.extra_inputs.structures
     structures = match_structure_columns(dataset.table.column_names, needed, file=source)
+    say_unread(dataset.table.column_names, structures, labels=dataset.columns.labels)
     check_strings(dataset, structures)
     sequences = [str(s) for s in dataset.sequences.to_pylist()]
     with Progress("predicting", len(sequences), unit="sequences") as progress:
