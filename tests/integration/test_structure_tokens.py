@@ -99,6 +99,43 @@ def test_a_table_without_the_column_is_refused(table: Path, model: Path, tmp_pat
     assert design(more)["structures"] == {"3di": "foldseek_3di"}
 
 
+@pytest.fixture(scope="module")
+def prostt5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_repo("prostt5", tmp_path_factory.mktemp("prostt5") / "tiny")
+
+
+def test_prostt5_reads_structures_where_it_is_asked_to(
+    table: Path, prostt5: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = train(table, prostt5, tmp_path / "plain", method="freeze", epochs=1)
+    assert design(plain)["structures"] == {}  # a column alone does not take the residues away
+    with caplog.at_level(logging.INFO, "profactory"):
+        run = train(
+            table, prostt5, tmp_path / "run", structure_columns=["3di=foldseek_3di"], epochs=2, lora_rank=4
+        )
+    assert any("in the place of the residues" in record.message for record in caplog.records)
+    assert (design(run)["method"], design(run)["structures"]) == ("lora", {"3di": "foldseek_3di"})
+    rows = read_rows(table)
+    other = write_rows(
+        tmp_path / "other.csv", [{**row, "sequence": "W" * len(row["sequence"])} for row in rows]
+    )
+    run.predict(table, out=tmp_path / "own.csv")
+    run.predict(other, out=tmp_path / "other-out.csv")
+    own, blind = (
+        [float(row["prediction"]) for row in read_rows(tmp_path / name)]
+        for name in ("own.csv", "other-out.csv")
+    )
+    assert own == blind  # residues are not read
+    assert len(set(own)) > 1
+    with pytest.raises(ColumnError, match="no column 'foldseek_3di'"):
+        run.predict(without(table, tmp_path / "bare.csv"), out=tmp_path / "out.csv")
+
+
+def test_prostt5_reads_residues_beside_the_adapter(table: Path, prostt5: Path, tmp_path: Path) -> None:
+    run = train(table, prostt5, tmp_path / "run", method="ses-adapter", epochs=1)
+    assert (design(run)["method"], design(run)["structures"]) == ("ses-adapter", {"3di": "foldseek_3di"})
+
+
 def test_structures_are_joined(table: Path, model: Path, tmp_path: Path) -> None:
     bare = without(table, tmp_path / "bare.csv")
     joined = {"structures": str(table)}

@@ -169,8 +169,8 @@ def _t5(directory: Path, seed: int, vocabulary_size: int, feed_forward: str = "r
     save_tiny(T5ForConditionalGeneration, config, directory, seed)
 
 
-def _prott5(directory: Path, seed: int) -> None:
-    _t5(directory, seed, 64)
+def _prott5(directory: Path, seed: int, vocabulary_size: int = 64) -> None:
+    _t5(directory, seed, vocabulary_size)
     words = [" ".join(residue for residue in RESIDUES_X) for _ in range(50)]
     # 3 special tokens, the space mark and 21 letters, and ProtT5's pieces: a space mark and a residue.
     train_sentencepiece(directory / "spiece.model", words, "bpe", 3 + 22 + 21)
@@ -178,8 +178,9 @@ def _prott5(directory: Path, seed: int) -> None:
 
 
 def _prostt5(directory: Path, seed: int) -> None:
-    _prott5(directory, seed)
-    write_json(directory / "added_tokens.json", {"<fold2AA>": 60, "<AA2fold>": 61, "a": 62})
+    _prott5(directory, seed, 84)
+    letters = {letter: 62 + index for index, letter in enumerate("algvsrednqtkhfyicwmp")}
+    write_json(directory / "added_tokens.json", {"<fold2AA>": 60, "<AA2fold>": 61, **letters})
 
 
 def _ankh(directory: Path, seed: int) -> None:

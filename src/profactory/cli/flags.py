@@ -30,6 +30,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 #: A switch that is off unless typed.
 FLAG = Parameter(negative=(), show_default=False)
 OUTPUT = Group("Output", sort_key=1)
+#: Options that take all words up to the next option. Not the label column: a table may be typed behind it.
+_LISTS = ("features", "structure_columns", "lora_target_modules")
 
 
 def _group(configuration: type[Configuration], title: str) -> Group:
@@ -93,6 +95,7 @@ def _flag(configuration: type[Configuration], name: str) -> inspect.Parameter:
         group=_group(configuration, configuration.group_of(name)),
         help=field.description,
         negative=(),
+        consume_multiple=name in _LISTS,
         show_default=False if field.default is None or field.default is False else _shown,
     )
     return inspect.Parameter(

@@ -116,4 +116,4 @@ def implied_method(given: Collection[str], *, structure_tokens: bool = False) ->
 
 def _having(option: str) -> list[str]:
     methods = [name for name, entry in METHODS.items() if option in entry.options]
-    return [*methods, "models such as SaProt"] if option in STRUCTURE_SETTINGS else methods
+    return [*methods, "models such as SaProt and ProstT5"] if option in STRUCTURE_SETTINGS else methods

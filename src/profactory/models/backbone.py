@@ -398,7 +398,7 @@ def without_structure(spec: ModelSpec) -> ConfigError:
     """Say that a model's tokens hold no structure."""
     return ConfigError(
         f"The tokens of {spec.name} hold no structure letters.",
-        expected="a model of the family saprot",
+        expected="a model of the families saprot or prostt5",
         fix="--method ses-adapter reads structure strings beside any model",
     )
 

@@ -37,6 +37,9 @@ class Spelling:
     structure
         Kind of structure string whose letters, in lower case, stand in the place of `suffix` where they
         are known; see :mod:`profactory.data.structure_strings`. Empty for models that read none.
+    structure_prefix
+        For models that read residues or structure, but not both at once, such as ProstT5: the text in
+        front of structure letters, which then stand in the place of the residues. X is the unknown one.
     """
 
     replace: Mapping[str, str] = field(default_factory=dict)
@@ -44,9 +47,13 @@ class Spelling:
     prefix: str = ""
     suffix: str = ""
     structure: str = ""
+    structure_prefix: str = ""
 
     def spell(self, sequence: str, structure: str | None = None) -> str:
         """Write `sequence`, with its structure string if there is one, as the tokenizer expects it."""
+        if structure is not None and self.structure_prefix:
+            letters = [self._mark(letter) or "X" for letter in structure.upper()]
+            return self.separator.join([self.structure_prefix, *letters])
         marks = [self.suffix] * len(sequence) if structure is None else map(self._mark, structure.upper())
         pairs = zip(sequence.upper(), marks, strict=True)
         letters = [self.replace.get(letter, letter) + mark for letter, mark in pairs]
@@ -60,6 +67,7 @@ class Spelling:
             "prefix": self.prefix,
             "suffix": self.suffix,
             "structure": self.structure,
+            "structure_prefix": self.structure_prefix,
         }
 
     def _mark(self, letter: str) -> str:
@@ -220,7 +228,13 @@ _FAMILIES = (
     Family(
         name="prostt5",
         before=1,
-        spelling=Spelling(replace=_RARE, separator=" ", prefix="<AA2fold>"),
+        spelling=Spelling(
+            replace=_RARE,
+            separator=" ",
+            prefix="<AA2fold>",
+            structure="3di",
+            structure_prefix="<fold2AA>",
+        ),
         **_T5,
     ),
     Family(name="ankh", before=None, spelling=Spelling(replace=_RARE), **_T5),

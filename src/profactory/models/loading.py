@@ -211,7 +211,8 @@ def check_runnable(folder: Path, model_type: str, *, trust_remote_code: bool) ->
     family = next(family for family in FAMILIES.values() if family.model_type == model_type)
     if family.needs_structure:
         raise ModelLoadError(
-            f"Models of the family {family.name!r} need structure tokens beside the sequence.",
+            f"Models of the family {family.name!r} need structure tokens of a quantiser of their own "
+            "beside the sequence, and ProFactory cannot make them.",
             fix="take a model that reads sequences, such as saprot-650m-af2 or esm2-650m",
         )
     if not family.remote_code:

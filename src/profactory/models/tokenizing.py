@@ -55,6 +55,8 @@ class ResidueTable:
         :func:`profactory.data.structure_strings.encode_structure`); None where tokens have no structure.
     structure
         The kind of these letters.
+    structure_prefix
+        Ids in front of a sequence that is written with its structure.
     """
 
     ids: Ids
@@ -62,6 +64,7 @@ class ResidueTable:
     suffix: Ids
     combined: Ids | None = None
     structure: str = ""
+    structure_prefix: Ids | None = None
     piece_lengths: None = None
 
     @property
@@ -82,6 +85,7 @@ class ResidueTable:
     def encode(self, sequence: str, structure: str | None = None) -> Ids:
         """Return the ids of a sequence, special tokens included; `structure` is its structure string."""
         letters = np.frombuffer(sequence.encode("ascii", "replace"), np.uint8)
+        prefix = self.prefix
         if structure is None or self.combined is None:
             found = self.ids[letters]
         else:
@@ -90,9 +94,10 @@ class ResidueTable:
                     f"There are {len(structure):,} structure letters for {len(sequence):,} residues."
                 )
             found = self.combined[letters, encode_structure(self.structure, structure)]
+            prefix = self.prefix if self.structure_prefix is None else self.structure_prefix
         if found.size == 0 or found.min() < 0:
             raise _not_residues(sequence)
-        return np.concatenate((self.prefix, found, self.suffix))
+        return np.concatenate((prefix, found, self.suffix))
 
 
 class SubwordEncoder:
@@ -161,7 +166,8 @@ def build_table(tokenizer: Tokenizer, family: Family) -> ResidueTable:
         table[[ord(letter), ord(letter.lower())]] = ids[before]
     _check_residues(tokenizer, family, table)
     ends = np.array(prefix, np.int64), np.array(suffix, np.int64)
-    result = ResidueTable(table, *ends, _combine(tokenizer, family, table), family.spelling.structure)
+    combined, ahead = _combine(tokenizer, family, table) if family.spelling.structure else (None, None)
+    result = ResidueTable(table, *ends, combined, family.spelling.structure, ahead)
     for sequence in (LETTERS, LETTERS[::-1] + RESIDUES, "MKK" + 3 * RESIDUES):
         if result.encode(sequence).tolist() != tokenizer.encode(spell(sequence)):
             raise _mismatch(family, f"{spell(sequence)!r} became {tokenizer.encode(spell(sequence))}")
@@ -183,10 +189,8 @@ def _check_residues(tokenizer: Tokenizer, family: Family, table: Ids) -> None:
         raise _mismatch(family, "some of the 20 amino acids are unknown or share one token")
 
 
-def _combine(tokenizer: Tokenizer, family: Family, table: Ids) -> Ids | None:
-    """Return the ids of every letter with every structure letter; None for families without structure."""
-    if not family.spelling.structure:
-        return None
+def _combine(tokenizer: Tokenizer, family: Family, table: Ids) -> tuple[Ids, Ids]:
+    """Return the ids of every letter with every structure letter, and those in front of the sequence."""
     kind = KINDS[family.spelling.structure]
     structures = "X" + kind.letters  # the unknown, whose code is the first behind the padding, then the rest
     text = "".join(letter * len(structures) for letter in LETTERS)
@@ -197,9 +201,9 @@ def _combine(tokenizer: Tokenizer, family: Family, table: Ids) -> Ids | None:
     combined = np.full((256, kind.size), -1, np.int64)
     for letter, row in zip(LETTERS, inner.reshape(len(LETTERS), -1), strict=True):
         combined[[ord(letter), ord(letter.lower())], UNKNOWN:] = row
-    if (combined[:, UNKNOWN] != table).any():
+    if not family.spelling.structure_prefix and (combined[:, UNKNOWN] != table).any():
         raise _mismatch(family, "an unknown structure is not what is written without one")
-    return combined
+    return combined, np.array(ids[: family.before], np.int64)
 
 
 def _checked_subwords(encoder: SubwordEncoder, family: Family) -> SubwordEncoder:

@@ -84,6 +84,11 @@ class ModelSpec:
         return "" if self.spelling is None else self.spelling.structure
 
     @property
+    def structure_or_sequence(self) -> bool:
+        """Whether the model reads structure strings in the place of residues, and so only if asked."""
+        return self.spelling is not None and bool(self.spelling.structure_prefix)
+
+    @property
     def remote_code(self) -> bool:
         """Whether the model runs only by Python code from its repository."""
         return bool(self.family) and FAMILIES[self.family].remote_code

@@ -114,7 +114,8 @@ def embed_file(
     if not read.sequences:
         raise RowError(f"{source}: not one row can be used.", problems=read.problems)
     probe = _probe(model, folder, pooling, layer, max_length)
-    if probe.backbone.family.spelling.structure:
+    spelling = probe.backbone.family.spelling
+    if spelling.structure and not spelling.structure_prefix:
         log.info("%s is told that the structures are unknown; embed reads sequences alone.", model)
     encoder = FrozenEncoder(probe, device=choose_device(device), precision=precision)
     features = EmbeddingCache().get(encoder, read.sequences)

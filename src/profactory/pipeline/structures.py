@@ -118,7 +118,7 @@ def _as_trained(config: TrainConfig, names: Sequence[str], trained: Mapping[str,
 
 def _beside(config: TrainConfig, names: Sequence[str], spec: ModelSpec) -> dict[str, str]:
     """Return the columns for the method ses-adapter."""
-    if spec.structure:
+    if spec.structure and not spec.structure_or_sequence:
         raise ConfigError(
             f"{spec.name} reads structures in its tokens, and the method ses-adapter would read them again.",
             fix="leave --method out, or take any other",
@@ -141,7 +141,7 @@ def _beside(config: TrainConfig, names: Sequence[str], spec: ModelSpec) -> dict[
 
 def _in_tokens(config: TrainConfig, names: Sequence[str], spec: ModelSpec) -> dict[str, str]:
     """Return the column for tokens that hold a structure letter; empty for all other models."""
-    if not spec.structure:
+    if not spec.structure or (spec.structure_or_sequence and not asks_for_structures(config)):
         return {}
     kind = KINDS[spec.structure]
     found = find_structure_columns(names, config.structure_columns)
@@ -151,6 +151,8 @@ def _in_tokens(config: TrainConfig, names: Sequence[str], spec: ModelSpec) -> di
             expected=f"{spec.structure}=COLUMN ({kind.title})",
         )
     if spec.structure in found:
+        if spec.structure_or_sequence:
+            log.info("%s reads %s in the place of the residues.", spec.name, kind.title)
         return {spec.structure: found[spec.structure]}
     if asks_for_structures(config):
         raise ColumnError(

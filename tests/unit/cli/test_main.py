@@ -366,3 +366,11 @@ def test_libraries_are_told_to_send_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("HF_HUB_DISABLE_TELEMETRY", raising=False)
     main_module._quiet_libraries()
     assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1"
+
+
+def test_an_option_that_takes_several_words_takes_them_as_the_help_page_writes_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["train", "bundled:demo-location", "--features", "charge", "length", "colour", "--epochs", "1"]
+    assert main(words) == 1
+    assert "No feature is called 'colour'" in capsys.readouterr().err

@@ -89,6 +89,21 @@ def test_ids_equal_those_of_the_real_tokenizer(
     assert ids.tolist() == REFERENCES[family](repo(family), sequence)
 
 
+def test_prostt5_reads_structure_in_the_place_of_residues(frozen: Frozen) -> None:
+    """As its card says: lower case, spaces, <fold2AA> in front; an unknown letter is ProtT5's X."""
+    text = "<fold2AA> d v X a </s>".replace("X", "▁X")
+    added = {"<fold2AA>": 60, "a": 62, "v": 65, "d": 69, "</s>": 1}
+    processor = SentencePieceProcessor(model_file=str(Path(frozen("prostt5").spec.source) / "spiece.model"))
+    expected = [added[word] if word in added else processor.piece_to_id(word) for word in text.split()]
+    backbone = frozen("prostt5")
+    (ids,) = backbone.tokenize(["MKTA"], 60, ["DV#A"])
+    assert ids.tolist() == expected
+    (other,) = backbone.tokenize(["WWWW"], 60, ["dvxa"])
+    assert other.tolist() == expected  # the residues are not read
+    batch = backbone.collate([ids])
+    assert batch.lengths.tolist() == [4]
+
+
 @pytest.mark.parametrize("family", REFERENCES)
 def test_families_are_recognised_by_configuration_and_vocabulary(family: str, frozen: Frozen) -> None:
     assert frozen(family).family.name == ("esm" if family == "esm1b" else family)
