@@ -40,8 +40,7 @@ class ModelSettings(Settings):
     features: list[str] | None = None
     """Physico-chemical numbers beside the pooled embedding: hydrophobicity charge length aaindex …"""
     structure_columns: list[str] | None = None
-    """Columns that ses-adapter (SaProt, ProstT5: 3di) reads: 3di=COLUMN ss8=COLUMN; found by name if not
-    given (ProstT5: read only if given)."""
+    """Columns that ses-adapter (SaProt, ProstT5: 3di) reads: 3di=COLUMN ss8=COLUMN; else found by name."""
     gradient_checkpointing: bool = False
     """Compute the backbone twice in each step instead of keeping what is inside: less memory, slower."""
     unfreeze_layers: int = Field(2, gt=0)
