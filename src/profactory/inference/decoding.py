@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from profactory.inference.novelty import Predicted
 from profactory.tasks import Calibration, Task, Values
 from profactory.tasks.task import Column
 
 
-def no_outputs(task: Task) -> Values:
+def no_outputs(task: Task) -> Predicted:
     """Return the outputs of no sequence at all."""
     empty = np.empty((0, task.n_outputs), np.float32)
-    return Values(empty, np.zeros(1, np.int64) if task.per_residue else None)
+    return Predicted(empty, np.zeros(1, np.int64) if task.per_residue else None)
 
 
 def decode_rows(

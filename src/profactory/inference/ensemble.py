@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from profactory.data.structure_strings import Strings
 from profactory.inference.decoding import fill_unread
-from profactory.inference.engines.torch_engine import TorchEngine
+from profactory.inference.engines.torch_engine import TorchEngine, as_array
+from profactory.inference.novelty import attach, embedding_domains
 from profactory.inference.predictor import Predictor, Row
 from profactory.inference.spread import EnsembleValues, combine, separate, spread_columns
 from profactory.models.backbone import TokenBatch
@@ -46,17 +48,26 @@ class EnsembleEngine(TorchEngine):
     @torch.inference_mode()
     def run_members(self, batch: TokenBatch) -> NDArray[np.float32]:
         """Return the heads' outputs: ``(members, batch, outputs)``; per residue a length before the last."""
+        return as_array(torch.stack([outputs for outputs, _ in self._run_each(batch)]))
+
+    @torch.inference_mode()
+    def run_members_embedded(self, batch: TokenBatch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the heads' outputs, and every member's embeddings ``(members, batch, width)``."""
+        outputs, embeddings = zip(*self._run_each(batch), strict=True)
+        return as_array(torch.stack(outputs)), as_array(torch.stack(embeddings))
+
+    def _run_each(self, batch: TokenBatch) -> list[tuple[Tensor, Tensor]]:
         here = batch.to(self.device)
         inputs = (here.input_ids, here.attention_mask, here.lengths)
         with self._autocast():
-            if self.shared:
-                features = self.model.features(*inputs)  # (batch, width) or (batch, length, width)
-                length = int(here.lengths.max())
-                mask = torch.arange(length, device=self.device) < here.lengths[:, None]
-                outputs = [member.forward_features(features, mask, **here.extras) for member in self.members]
-            else:
-                outputs = [member(*inputs, **here.extras) for member in self.members]
-        return np.asarray(torch.stack(outputs).float().cpu().numpy())
+            if not self.shared:
+                return [member.forward_embedded(*inputs, **here.extras) for member in self.members]
+            features = self.model.features(*inputs)  # (batch, width) or (batch, length, width)
+            length = int(here.lengths.max())
+            mask = torch.arange(length, device=self.device) < here.lengths[:, None]
+            return [
+                member.forward_features_embedded(features, mask, **here.extras) for member in self.members
+            ]
 
 
 class Ensemble(Predictor):
@@ -111,12 +122,20 @@ class Ensemble(Predictor):
     def _run(self, samples: list[Sample]) -> list[Row]:
         """Return mean, standard deviation and votes of each sequence side by side."""
         batch = self.model.collate(samples)
-        logits = self.members.run_members(batch)
+        members, known = self.members.members, embedding_domains(self.domains)
+        logits, embeddings = (
+            self.members.run_members_embedded(batch) if known else (self.members.run_members(batch), None)
+        )
         outputs = [
             member.calibration.apply(member.task, Values(member.task.probabilities(one))).values
-            for member, one in zip(self.members.members, logits, strict=True)
+            for member, one in zip(members, logits, strict=True)
         ]
-        rows = combine(np.stack(outputs))
-        if not self.task.per_residue:
-            return list(rows)
-        return [row[:length] for row, length in zip(rows, batch.lengths.tolist(), strict=True)]
+        rows = self._rows(combine(np.stack(outputs)), batch)
+        if embeddings is None:
+            return rows
+        distances = [
+            member.domain.embedding.distance(own)
+            for member, own in zip(members, embeddings, strict=True)
+            if member.domain is not None and member.domain.embedding is not None
+        ]
+        return attach(rows, np.stack(distances, axis=1))

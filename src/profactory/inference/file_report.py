@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from profactory.data.domain import NOVELTY, UNLIKE
+from profactory.data.domain import NOVELTY, UNLIKE, UNLIKE_IN
 from profactory.errors import Problem
 
 SHOWN_PROBLEMS = 20
@@ -33,6 +34,8 @@ class FileReport:
         read in overlapping windows.
     unlike
         Rows that are unlike the training data: ``novelty`` above 0.99.
+    unlike_in
+        How many of them are so in length, in composition, in the embedding.
     residue_table
         The file with a row per residue, if one was written.
     problems
@@ -47,6 +50,7 @@ class FileReport:
     windowed: int = 0
     failed: int = 0
     unlike: int = 0
+    unlike_in: Counter[str] = field(default_factory=Counter)
     residue_table: Path | None = None
     problems: list[Problem] = field(default_factory=list)
     kept: int = 1000
@@ -60,6 +64,8 @@ class FileReport:
         self.truncated += sum(map(bool, columns["truncated"]))
         self.windowed += sum((number or 0) > 1 for number in columns.get("windows", ()))
         self.unlike += sum((value or 0) > UNLIKE for value in columns.get(NOVELTY, ()))
+        for cell in filter(None, columns.get(UNLIKE_IN, ())):
+            self.unlike_in.update(cell.split(", "))
         self.problems += failed[: self.kept - len(self.problems)]
 
     def to_dict(self) -> dict[str, Any]:
@@ -96,10 +102,11 @@ class FileReport:
         """Say that many sequences are unlike what the model was trained on, if they are."""
         if not self.predicted or self.unlike < MANY * self.predicted:
             return
+        share = [
+            f"{100 * count / self.predicted:.0f} % in {name}" for name, count in self.unlike_in.most_common()
+        ]
         log.warning(
-            "%.0f %% of the sequences look unlike the training data (column %s above %s);"
-            " predictions for them are guesses.",
-            100 * self.unlike / self.predicted,
-            NOVELTY,
-            UNLIKE,
+            "%.0f %% of the sequences look unlike the training data (column %s above %s): %s."
+            " Predictions for them are guesses.",
+            *(100 * self.unlike / self.predicted, NOVELTY, UNLIKE, ", ".join(share)),
         )

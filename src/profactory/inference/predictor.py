@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from profactory.data.batching import BatchPlan
-from profactory.data.domain import NOVELTY
+from profactory.data.domain import UNLIKE_IN
 from profactory.data.residues import clean_sequences
 from profactory.data.structure_strings import Strings, structure_problems
 from profactory.errors import ConfigError, MemoryBudgetError, Problem, RowError
@@ -24,10 +24,12 @@ from profactory.inference.decoding import decode_rows, no_outputs
 from profactory.inference.engines import Engine
 from profactory.inference.engines.torch_engine import TorchEngine
 from profactory.inference.long_sequences import Long, Pieces
+from profactory.inference.novelty import Predicted, attach, detach, embedding_domains, novelty_columns
 from profactory.progress import Progress
 from profactory.tasks import Values
 
 if TYPE_CHECKING:
+    from profactory.models.backbone import TokenBatch
     from profactory.models.extra_inputs import Sample
     from profactory.models.protein_model import ProteinModel
 
@@ -112,8 +114,9 @@ class Predictor:
         -------
         list of dict
             One record per sequence, in order: ``prediction``, the probabilities, ``novelty`` (see
-            :meth:`profactory.data.domain.Domain.novelty`) if the model knows its training data, and
-            ``truncated`` if only the beginning of the sequence was read.
+            :meth:`profactory.data.domain.Domain.novelty`) if the model knows its training data, ``unlike`` if
+            the sequence is unlike them (in which of length, composition, embedding), and ``truncated`` if
+            only the beginning of the sequence was read.
 
         Raises
         ------
@@ -130,8 +133,9 @@ class Predictor:
         plain = [[_plain(value) for value in column] for column in columns.values()]
         records = [dict(zip(columns, row, strict=True)) for row in zip(*plain, strict=True)]
         for record in records:
-            if not record["truncated"]:
-                del record["truncated"]
+            for name in ("truncated", UNLIKE_IN):
+                if not record.get(name, True):
+                    del record[name]
         return records
 
     def _check_structures(self, strings: Strings) -> None:
@@ -180,14 +184,7 @@ class Predictor:
         if self.long is Long.WINDOWS:
             columns["windows"] = [len(starts) for starts in Pieces.cut(sequences, self.max_length).starts]
             longer = [False] * len(longer)
-        return {**columns, **self._novelty(sequences), "truncated": longer}
-
-    def _novelty(self, sequences: Sequence[str]) -> dict[str, list[float]]:
-        """Return how unlike the training data sequences are; nothing for models that do not know."""
-        if not self.domains:
-            return {}
-        found = np.mean([domain.novelty(sequences) for domain in self.domains], axis=0)
-        return {NOVELTY: found.round(3).tolist()}
+        return {**columns, **novelty_columns(self.domains, sequences, outputs), "truncated": longer}
 
     def column_names(self, *, probabilities: bool = True) -> list[str]:
         """Return the names of :meth:`columns`."""
@@ -195,7 +192,7 @@ class Predictor:
 
     def predict_outputs(
         self, sequences: Sequence[str], progress: Progress | None = None, strings: Strings | None = None
-    ) -> Values:
+    ) -> Predicted:
         """Predict for clean sequences.
 
         Parameters
@@ -209,7 +206,7 @@ class Predictor:
 
         Returns
         -------
-        Values
+        Predicted
             In the order of the sequences, float32. Classification: calibrated probabilities ``(n, classes)``;
             regression: ``(n, targets)``. Residue tasks: ``(residues, outputs)`` with offsets, as many
             residues of each sequence as were read.
@@ -231,7 +228,9 @@ class Predictor:
             if progress is not None:
                 progress.advance(len(sequences))
         packed = Values.concat(rows, per_residue=self.task.per_residue)
-        return self.calibration.apply(self.task, packed)
+        values, distances = detach(packed, len(embedding_domains(self.domains)))
+        calibrated = self.calibration.apply(self.task, values)
+        return Predicted(calibrated.values, calibrated.offsets, distances)
 
     def _run_all(self, sequences: Sequence[str], strings: Strings, progress: Progress | None) -> list[Row]:
         """Return one array of outputs per sequence; what is wholly the same is run once."""
@@ -273,8 +272,15 @@ class Predictor:
         return self._run_fitting(samples[:middle]) + self._run_fitting(samples[middle:])
 
     def _run(self, samples: list[Sample]) -> list[Row]:
-        batch = self.model.collate(samples)
-        outputs = self.task.probabilities(self.engine.run(batch))
+        batch, domains = self.model.collate(samples), embedding_domains(self.domains)
+        if not domains:
+            return self._rows(self.task.probabilities(self.engine.run(batch)), batch)
+        logits, embeddings = self.engine.run_embedded(batch)
+        rows = self._rows(self.task.probabilities(logits), batch)
+        return attach(rows, np.stack([domain.distance(embeddings) for domain in domains], axis=1))
+
+    def _rows(self, outputs: NDArray[Any], batch: TokenBatch) -> list[Row]:
+        """Cut a batch's outputs into those of each sequence."""
         if not self.task.per_residue:
             return list(outputs)
         return [output[:length] for output, length in zip(outputs, batch.lengths.tolist(), strict=True)]

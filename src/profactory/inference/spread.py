@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from profactory.inference.novelty import Predicted
 from profactory.tasks import Task, TaskKind, Values
 from profactory.tasks.task import Column
 
@@ -18,7 +19,7 @@ Outputs = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class EnsembleValues(Values):
+class EnsembleValues(Predicted):
     """Mean outputs of the members, and how they differ.
 
     Parameters
@@ -54,10 +55,11 @@ def combine(members: Outputs) -> Outputs:
 
 def separate(rows: Values) -> EnsembleValues:
     """Take apart what :func:`combine` put side by side."""
+    distances = getattr(rows, "distances", None)
     if not len(rows.values):
-        return EnsembleValues(rows.values, rows.offsets)
+        return EnsembleValues(rows.values, rows.offsets, distances)
     mean, spread, votes = np.split(rows.values, 3, axis=-1)
-    return EnsembleValues(mean, rows.offsets, spread, votes)
+    return EnsembleValues(mean, rows.offsets, distances, spread, votes)
 
 
 def spread_columns(task: Task, outputs: Values) -> dict[str, Column]:

@@ -21,7 +21,7 @@ from profactory.models.design import Design
 from profactory.models.extra_inputs import DESCRIPTORS, Sample, collate_extras
 from profactory.models.heads import Head
 from profactory.models.layer_mix import LayerMix
-from profactory.models.pooling import Pooling, choose_pooling, make_pooling, without_cls
+from profactory.models.pooling import MeanPooling, Pooling, choose_pooling, make_pooling, without_cls
 from profactory.models.ses_adapter import StructureAdapter
 from profactory.models.tuning import Tuning, apply_method
 from profactory.models.zoo import ModelSpec
@@ -202,11 +202,24 @@ class ProteinModel(nn.Module):
         Tensor
             ``(batch, n_outputs)``, or ``(batch, length, n_outputs)`` for residue tasks.
         """
-        output = self.backbone(input_ids, attention_mask, lengths)
-        residues, cls = output.residues, output.cls
-        if self.mix is not None:
-            residues, cls = self.mix(residues), None if cls is None else self.mix(cls)
-        return self._of_residues(residues, output.mask, cls, extras)
+        vectors, _ = self._read(input_ids, attention_mask, lengths, extras)
+        return self._outputs(vectors, extras)
+
+    def forward_embedded(
+        self, input_ids: Tensor, attention_mask: Tensor, lengths: Tensor, **extras: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return what :meth:`forward` returns, and the embeddings ``(batch, embedding_width)``.
+
+        The embedding of a sequence is the vector that the head reads, without what is put beside it; for
+        residue tasks the mean over the residues.
+        """
+        vectors, mask = self._read(input_ids, attention_mask, lengths, extras)
+        return self._outputs(vectors, extras), self._embedding(vectors, mask)
+
+    @property
+    def embedding_width(self) -> int:
+        """Numbers per sequence of :meth:`forward_embedded`."""
+        return self.backbone.width if self.pooling is None else self.pooling.out_width
 
     @property
     def feature_width(self) -> int:
@@ -244,12 +257,14 @@ class ProteinModel(nn.Module):
         **extras
             See :class:`profactory.models.backbone.TokenBatch`.
         """
-        mixed = features if self.mix is None else self.mix(features)
-        if self.design.pooled_features:
-            return self._of_pooled(mixed, extras)
-        if mask is None and (self.pooling is not None or self.structure is not None):
-            raise ConfigError("This model needs the mask of the residues.")
-        return self._of_residues(mixed, mask, None, extras)
+        return self._outputs(self._read_features(features, mask, extras), extras)
+
+    def forward_features_embedded(
+        self, features: Tensor, mask: Tensor | None = None, **extras: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return what :meth:`forward_embedded` would, from what :meth:`features` gave."""
+        vectors = self._read_features(features, mask, extras)
+        return self._outputs(vectors, extras), self._embedding(vectors, mask)
 
     def trainable_state(self) -> dict[str, Tensor]:
         """Return what training changes: trained parameters and the scale of the outputs, as copies."""
@@ -311,21 +326,43 @@ class ProteinModel(nn.Module):
 
         return load_model(Path(directory), attention=attention, trust_remote_code=trust_remote_code)
 
-    def _of_residues(
+    def _read(
+        self, input_ids: Tensor, attention_mask: Tensor, lengths: Tensor, extras: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Return what the head reads of sequences, and the mask of their residues."""
+        output = self.backbone(input_ids, attention_mask, lengths)
+        residues, cls = output.residues, output.cls
+        if self.mix is not None:
+            residues, cls = self.mix(residues), None if cls is None else self.mix(cls)
+        return self._pooled(residues, output.mask, cls, extras), output.mask
+
+    def _read_features(self, features: Tensor, mask: Tensor | None, extras: Mapping[str, Tensor]) -> Tensor:
+        mixed: Tensor = features if self.mix is None else self.mix(features)
+        if self.design.pooled_features:
+            return mixed
+        if mask is None and (self.pooling is not None or self.structure is not None):
+            raise ConfigError("This model needs the mask of the residues.")
+        return self._pooled(mixed, mask, None, extras)
+
+    def _pooled(
         self, residues: Tensor, mask: Tensor | None, cls: Tensor | None, extras: Mapping[str, Tensor]
     ) -> Tensor:
-        """Return the outputs for residues ``(batch, length, width)``."""
+        """Return ``(batch, width)``, or for residue tasks ``(batch, length, width)``, of residues."""
         if self.structure is not None:
             residues = self.structure(residues, mask, self._given(extras, self.extra_inputs.structures))
         if self.pooling is None:
-            return self._outputs(residues)
-        return self._of_pooled(self.pooling(residues, mask, cls), extras)
+            return residues
+        pooled: Tensor = self.pooling(residues, mask, cls)
+        return pooled
 
-    def _of_pooled(self, pooled: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
-        """Return the outputs for one vector per sequence ``(batch, width)``."""
-        if self.beside is not None:
-            pooled = self.beside(pooled, self._given(extras, [DESCRIPTORS])[DESCRIPTORS])
-        return self._outputs(pooled)
+    def _embedding(self, vectors: Tensor, mask: Tensor | None) -> Tensor:
+        """Return one vector per sequence ``(batch, width)`` of what the head reads."""
+        if self.pooling is not None:
+            return vectors
+        if mask is None:
+            raise ConfigError("The embedding of a sequence needs the mask of its residues.")
+        mean: Tensor = MeanPooling(vectors.shape[-1])(vectors, mask)
+        return mean
 
     def _given(self, extras: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
         """Return extra inputs, all of which must be there."""
@@ -334,7 +371,9 @@ class ProteinModel(nn.Module):
             raise ConfigError(f"The model reads {', '.join(missing)} beside the sequence.", fix="use prepare")
         return {name: extras[name] for name in names}
 
-    def _outputs(self, vectors: Tensor) -> Tensor:
+    def _outputs(self, vectors: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
+        if self.beside is not None:
+            vectors = self.beside(vectors, self._given(extras, [DESCRIPTORS])[DESCRIPTORS])
         outputs: Tensor = self.head(vectors)
         if self.task.is_classification:
             return outputs

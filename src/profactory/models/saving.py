@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import save_file
 from torch import Tensor
 
 from profactory.config.methods import METHODS
-from profactory.data.domain import Domain
+from profactory.data.domain import Domain, EmbeddingDomain
 from profactory.errors import ModelLoadError
 from profactory.files import atomic_dir, sha256_bytes, sha256_file
 from profactory.models.adapters import adapter, adapter_state
@@ -34,14 +35,14 @@ from profactory.models.canaries import check_canaries, describe_canaries
 from profactory.models.design import Design
 from profactory.models.loading import code_fields
 from profactory.models.protein_model import ProteinModel
-from profactory.models.safetensors_files import read_exactly
+from profactory.models.safetensors_files import read_exactly, read_header
 from profactory.models.zoo import ModelSpec, read_config
 from profactory.tasks import Calibration, Task
 
 log = logging.getLogger("profactory")
 
 SCHEMA_VERSION = 1
-_DOMAIN = "domain.safetensors"
+_DOMAIN, _OF_EMBEDDING = "domain.safetensors", "embedding_"
 _TRAINED = ("head.safetensors", "adapter/adapter_model.safetensors", _DOMAIN)
 VERSION = metadata.version("profactory")
 _DTYPES = {
@@ -74,7 +75,7 @@ def save_model(
             save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
         save_file(_plain_all(_head_state(model)), folder / "head.safetensors", metadata={"format": "pt"})
         if model.domain is not None:
-            save_numpy({name: getattr(model.domain, name) for name in Domain.SHAPES}, folder / _DOMAIN)
+            save_numpy(_domain_arrays(model.domain), folder / _DOMAIN)
         if METHODS[model.method].adapter:
             _save_adapter(model.backbone, folder / "adapter")
         section = {**_describe(model, stored, provenance), "sha256": _hashes(folder)}
@@ -128,7 +129,7 @@ def load_model(
     _put(_head_state(model), read_exactly(directory / "head.safetensors", expected))
     if METHODS[model.method].adapter:
         _load_adapter(backbone, directory / "adapter")
-    model.domain = _read_domain(directory / _DOMAIN)
+    model.domain = _read_domain(directory / _DOMAIN, model.embedding_width)
     _check_hashes(directory, section)
     _check_answers(model, section, directory)
     return model.eval()
@@ -312,11 +313,23 @@ def _head_state(model: ProteinModel) -> dict[str, Tensor]:
     }
 
 
-def _read_domain(file: Path) -> Domain | None:
+def _domain_arrays(domain: Domain) -> dict[str, NDArray[Any]]:
+    arrays = {name: getattr(domain, name) for name in Domain.SHAPES}
+    if domain.embedding is None:
+        return arrays
+    return arrays | {_OF_EMBEDDING + name: array for name, array in vars(domain.embedding).items()}
+
+
+def _read_domain(file: Path, width: int) -> Domain | None:
+    """Read what is known of the training sequences; older models know nothing of their embeddings."""
     if not file.is_file():
         return None
-    tensors = read_exactly(file, Domain.SHAPES)
-    return Domain(**{name: tensor.double().numpy() for name, tensor in tensors.items()})
+    of_embedding = {_OF_EMBEDDING + name: shape for name, shape in EmbeddingDomain.shapes(width).items()}
+    known = bool(of_embedding.keys() & read_header(file).keys())
+    tensors = read_exactly(file, {**Domain.SHAPES, **(of_embedding if known else {})})
+    arrays = {name: tensors[name].double().numpy() for name in Domain.SHAPES}
+    own = {name.removeprefix(_OF_EMBEDDING): tensors[name].numpy() for name in of_embedding if known}
+    return Domain(**arrays, embedding=EmbeddingDomain(**own) if known else None)
 
 
 def _put(own: Mapping[str, Tensor], read: Mapping[str, Tensor]) -> None:

@@ -24,6 +24,7 @@ from profactory.inference.export.graph import METADATA, Answer, require_onnx, wr
 from profactory.inference.export.parity import check_parity, largest_difference
 from profactory.inference.export.quantizing import quantize_int8
 from profactory.inference.export.report import ExportReport
+from profactory.inference.novelty import Predicted
 from profactory.inference.predictor import Predictor
 from profactory.models.ensembles import is_ensemble
 from profactory.models.extra_inputs import Sample
@@ -190,9 +191,10 @@ class _AnswerPredictor(Predictor):
             return list(outputs)
         return [output[:length] for output, length in zip(outputs, batch.lengths.tolist(), strict=True)]
 
-    def predict_outputs(self, sequences: Any, progress: Any = None, strings: Any = None) -> Values:
+    def predict_outputs(self, sequences: Any, progress: Any = None, strings: Any = None) -> Predicted:
         """Predict without calibrating a second time."""
-        return Values.concat(self._run_all(sequences, {}, progress), per_residue=self.task.per_residue)
+        rows = Values.concat(self._run_all(sequences, {}, progress), per_residue=self.task.per_residue)
+        return Predicted(rows.values, rows.offsets)
 
 
 def _validation_rows(model: ProteinModel, run: Path) -> tuple[list[str], Values]:

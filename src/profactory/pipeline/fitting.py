@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from profactory.config import PretrainConfig, TrainConfig
 from profactory.config.methods import METHODS
 from profactory.data.structure_strings import Strings
 from profactory.evaluation.metrics import compute_metrics
+from profactory.inference.embedding import EmbeddingPredictor
 from profactory.inference.predictor import Predictor
 from profactory.models.descriptors import describe
 from profactory.models.extra_inputs import Arrays
@@ -31,13 +33,14 @@ from profactory.training.distributed import in_shares
 from profactory.training.embedding_cache import EmbeddingCache
 from profactory.training.features import Features
 from profactory.training.loop import fit
-from profactory.training.loss_model import FrozenEncoder, feature_outputs
+from profactory.training.loss_model import FrozenEncoder, feature_embeddings, feature_outputs
 from profactory.training.sources import FeatureSource, SequenceSource
 from profactory.training.state import FitResult, FitSettings
 
 log = logging.getLogger("profactory")
 
 Outputs = Callable[[str], Values]
+Embeddings = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Trained:
     ----------
     outputs
         Returns the model's outputs on a split, in the order of its rows.
+    embeddings
+        Returns what the head reads of rows of the data set, ``(n, width)``; for the process that calls it.
     result
         How the training went.
     objective
@@ -56,6 +61,7 @@ class Trained:
 
     model: ProteinModel
     outputs: Outputs
+    embeddings: Embeddings
     result: FitResult
     objective: Objective
 
@@ -86,9 +92,10 @@ def fit_model(
     loss_model = objective.module(model)
     source: FeatureSource | SequenceSource
     if job.choices.cached:
-        source, outputs = _frozen(job, model, objective)
+        source, outputs, embedded = _frozen(job, model, objective)
     else:
         source, outputs = _adapted(job, model, objective)
+        embedded = row_embeddings(job, model)
         if not resume:
             settle_budget(job, loss_model, source, run)
     truth = job.targets("validation")
@@ -106,7 +113,7 @@ def fit_model(
         _standardise(model, job.sequences("train"))
     with _threads(job):
         result = fit(loss_model, source, validate, run, fit_settings(job), resume=resume, force=force)
-    return Trained(model, outputs, result, objective)
+    return Trained(model, outputs, embedded, result, objective)
 
 
 @contextlib.contextmanager
@@ -178,7 +185,7 @@ def _limits(job: Job, objective: Objective) -> dict[str, Any]:
     }
 
 
-def _frozen(job: Job, model: ProteinModel, objective: Objective) -> tuple[FeatureSource, Outputs]:
+def _frozen(job: Job, model: ProteinModel, objective: Objective) -> tuple[FeatureSource, Outputs, Embeddings]:
     features = embeddings(job, model)
     limits = _limits(job, objective)
     source = FeatureSource(features, job.rows("train"), job.task.kind, objective.learnt, **limits)
@@ -186,7 +193,7 @@ def _frozen(job: Job, model: ProteinModel, objective: Objective) -> tuple[Featur
     def outputs(split: str) -> Values:
         return feature_outputs(model, features, job.rows(split))
 
-    return source, outputs
+    return source, outputs, functools.partial(feature_embeddings, model, features)
 
 
 def embeddings(job: Job, model: ProteinModel) -> Features:
@@ -225,6 +232,17 @@ def _adapted(job: Job, model: ProteinModel, objective: Objective) -> tuple[Seque
         return _shared(predictor, job.sequences(split), job.strings(job.rows(split)), job.task)
 
     return source, outputs
+
+
+def row_embeddings(job: Job, model: ProteinModel) -> Embeddings:
+    """Return what computes a trained model's embeddings of a job's rows, in full precision."""
+
+    def embed(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        predictor = EmbeddingPredictor(model, device=job.choices.device)
+        sequences = [str(sequence) for sequence in job.dataset.sequences.take(rows).to_pylist()]
+        return predictor.embeddings(sequences, job.strings(rows))
+
+    return embed
 
 
 def _shared(predictor: Predictor, sequences: list[str], strings: Strings, task: Task) -> Values:

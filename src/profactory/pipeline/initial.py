@@ -64,9 +64,9 @@ class Initial:
         return config.model_copy(update=own)
 
     def load(self, *, trust_remote_code: bool = False) -> ProteinModel:
-        """Return the model, ready to be trained further; how sure it is will be found out anew."""
+        """Return the model, ready to be trained further; how sure it is, on what data, is found out anew."""
         model = ProteinModel.load(self.folder, trust_remote_code=trust_remote_code)
-        model.calibration = Calibration()
+        model.calibration, model.domain = Calibration(), None
         return model
 
 

@@ -12,11 +12,12 @@ import numpy as np
 from accelerate import PartialState
 
 from profactory import __version__
+from profactory.data.domain import Domain
 from profactory.data.leakage import Leakage
 from profactory.evaluation.baselines import Baselines, fit_baselines
 from profactory.evaluation.calibration import fit_calibration
 from profactory.evaluation.diagnosis import diagnose
-from profactory.evaluation.domain import fit_domain
+from profactory.evaluation.domain import FEWEST_ROWS, MOST_EMBEDDINGS, chosen_rows, fit_domain
 from profactory.evaluation.report import EvaluatedSplit, write_report
 from profactory.pipeline.fitting import Trained
 from profactory.pipeline.leakage import relatives
@@ -97,9 +98,21 @@ def keep_model(
     calibrated = {name: calibration.apply(job.task, values) for name, values in outputs.items()}
     task = settle_threshold(job.task, truth, calibrated["validation"])
     trained.model.task, trained.model.calibration = task, calibration
-    trained.model.domain = fit_domain(job.sequences("train"), job.sequences("validation"))
+    trained.model.domain = _domain(job, trained)
     trained.model.save(run.model_dir, provenance=provenance(job))
     return task, calibrated
+
+
+def _domain(job: Job, trained: Trained) -> Domain | None:
+    """Return what the training sequences were like, if there are enough; of many, some are embedded."""
+    sequences = [job.sequences(split) for split in ("train", "validation")]
+    if min(map(len, sequences)) < FEWEST_ROWS:
+        return None
+    train, held_out = (
+        trained.embeddings(rows[chosen_rows(len(rows), MOST_EMBEDDINGS)])
+        for rows in map(job.rows, ("train", "validation"))
+    )
+    return fit_domain(sequences[0], sequences[1], (train, held_out))
 
 
 def settle_threshold(task: Task, targets: Values, outputs: Values) -> Task:

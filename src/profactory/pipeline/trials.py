@@ -17,7 +17,7 @@ from profactory.inference.predictor import Predictor
 from profactory.models.protein_model import ProteinModel
 from profactory.pipeline.brief_report import report_briefly
 from profactory.pipeline.capacity import check_capacity, fit_batch
-from profactory.pipeline.fitting import Trained, fit_model
+from profactory.pipeline.fitting import Trained, fit_model, row_embeddings
 from profactory.pipeline.holding import held, in_own_log
 from profactory.pipeline.objective import make_objective
 from profactory.pipeline.preparation import Job, prepare_job
@@ -75,13 +75,13 @@ def carry_out_trial(job: Job, place: Path, watch: Callable[[dict[str, float]], N
 def trained_trial(job: Job, own: Run) -> Trained:
     """Return the model of a finished trial as training left it, for rows of `job` that it did not see."""
     model = ProteinModel.load(own.model_dir)
-    model.calibration = Calibration()
+    model.calibration, model.domain = Calibration(), None  # both are found out anew
     predictor = Predictor(model, device=job.choices.device, precision=job.choices.precision)
 
     def outputs(split: str) -> Values:
         return predictor.predict_outputs(job.sequences(split), strings=job.strings(job.rows(split)))
 
-    return Trained(model, outputs, _result(own), make_objective(job))
+    return Trained(model, outputs, row_embeddings(job, model), _result(own), make_objective(job))
 
 
 def _result(own: Run) -> FitResult:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -193,24 +193,43 @@ def feature_outputs(
     Values
         Probabilities ``(n, classes)`` or values ``(n, targets)``; for residue tasks flat, with offsets.
     """
+    lengths = features.lengths[np.asarray(samples, np.int64)]
+    blocks: list[NDArray[Any]] = [np.empty(0)] * len(samples)
+    for batch, logits, _ in _feature_batches(model, features, samples, tokens):
+        outputs = model.task.probabilities(logits.float().cpu().numpy())
+        for index, block in zip(batch, outputs, strict=True):
+            blocks[index] = block[: lengths[index]] if model.task.per_residue else block
+    return Values.concat(blocks, per_residue=model.task.per_residue)
+
+
+def feature_embeddings(
+    model: ProteinModel, features: Features, samples: Indices, *, tokens: int = 65536
+) -> NDArray[np.float32]:
+    """Return a model's embeddings ``(n, width)`` of samples; see :func:`feature_outputs`."""
+    found = np.empty((len(samples), model.embedding_width), np.float32)
+    for batch, _, embeddings in _feature_batches(model, features, samples, tokens):
+        found[batch] = embeddings.float().cpu().numpy()
+    return found
+
+
+def _feature_batches(
+    model: ProteinModel, features: Features, samples: Indices, tokens: int
+) -> Iterator[tuple[Indices, Tensor, Tensor]]:
+    """Yield places among the samples, outputs and embeddings of one batch after the other."""
     device = next(model.parameters()).device
     samples = np.asarray(samples, np.int64)
     lengths = features.lengths[samples]
-    blocks: list[NDArray[Any]] = [np.empty(0)] * len(samples)
     plan = BatchPlan(lengths if features.per_residue else np.ones_like(lengths), tokens)
     for batch in plan.in_order():
         beside = {name: tensor.to(device) for name, tensor in features.beside(samples[batch]).items()}
         with torch.inference_mode():
             if features.per_residue:
                 rows, mask = features.residues(samples[batch])
-                logits = model.forward_features(rows.to(device), mask.to(device), **beside)
+                found = model.forward_features_embedded(rows.to(device), mask.to(device), **beside)
             else:
                 rows = features.vectors(samples[batch])
-                logits = model.forward_features(rows.to(device), None, **beside)
-        outputs = model.task.probabilities(logits.float().cpu().numpy())
-        for index, block in zip(batch, outputs, strict=True):
-            blocks[index] = block[: lengths[index]] if model.task.per_residue else block
-    return Values.concat(blocks, per_residue=model.task.per_residue)
+                found = model.forward_features_embedded(rows.to(device), None, **beside)
+        yield batch, *found
 
 
 def loss_of_outputs(

@@ -7,9 +7,10 @@ import pytest
 from scipy import stats
 from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import LedoitWolf
+from sklearn.decomposition import PCA
 
 from profactory.data.composition import composition
-from profactory.data.domain import UNLIKE, Domain
+from profactory.data.domain import UNLIKE, Domain, EmbeddingDomain
 from profactory.data.prepare import prepare_dataset
 from profactory.evaluation.domain import LEAST_DEVIATION, fit_domain
 
@@ -98,3 +99,88 @@ def test_few_sequences_say_nothing() -> None:
     assert fit_domain(["ACD"] * 19, ["ACD"] * 20) is None
     assert fit_domain(["ACD"] * 20, ["ACD"] * 19) is None
     assert _fit(["ACD"] * 20, ["ACD"] * 20).novelty([]).shape == (0,)
+
+
+def _vectors(count: int, seed: int, width: int = 12) -> np.ndarray:
+    """Return embeddings that vary along three directions, and a little along all others."""
+    rng = np.random.default_rng(seed)
+    directions = np.random.default_rng(0).normal(size=(3, width))
+    return 2 + rng.normal(size=(count, 3)) * [3, 2, 1] @ directions + 0.1 * rng.normal(size=(count, width))
+
+
+def _embedded(train: np.ndarray, held_out: np.ndarray) -> EmbeddingDomain:
+    domain = fit_domain(["ACD"] * 20, ["ACD"] * 20, (train, held_out))
+    assert domain is not None
+    assert domain.embedding is not None
+    return domain.embedding
+
+
+def test_the_distance_of_an_embedding_is_that_of_a_covariance_of_probabilistic_pca() -> None:
+    train = _vectors(200, 1)
+    mean, deviation = train.mean(axis=0), train.std(axis=0)
+    least = 0.01 * np.median(np.sqrt((train**2).mean(axis=0)))
+    scale = np.sqrt(deviation**2 + least**2)
+    blur = np.mean(least**2 / scale**2)
+    scaled = PCA(11).fit((train - mean) / scale)
+    inverse = np.linalg.inv(scaled.get_covariance() + blur * np.eye(12))
+    others = _vectors(30, 2)
+    expected = [mahalanobis(row, np.zeros(12), inverse) for row in (others - mean) / scale]
+    np.testing.assert_allclose(_embedded(train, others).distance(others), expected, rtol=1e-3)
+
+
+def test_a_distance_by_hand() -> None:
+    axes = np.zeros((64, 3), np.float32)
+    axes[0] = [1, 0, 0]
+    domain = EmbeddingDomain(
+        *(np.array([1.0, 0, 0]), np.array([2.0, 1, 1]), axes, np.full(64, 0.25), np.array([4.0])),
+        distances=np.linspace(0, 10, 1001),
+    )
+    # (5 - 1) / 2 = 2 along the axis with variance 4; 3 and 4 away in the other directions with variance 1/4.
+    assert domain.distance(np.array([[5.0, 3, 4], [1, 0, 0]])).tolist() == [(4 / 4 + 25 * 4) ** 0.5, 0]
+
+
+def test_held_out_embeddings_are_evenly_spread_and_others_are_unlike() -> None:
+    domain = _embedded(_vectors(300, 1), _vectors(300, 2))
+    ranks = np.searchsorted(domain.distances, domain.distance(_vectors(300, 3))) / 1001
+    assert stats.kstest(ranks, "uniform").statistic < 0.1
+    strange = _vectors(50, 4) + np.where(np.arange(12) == 5, 3.0, 0.0)  # off the plane, well within the range
+    assert (domain.distance(strange) > domain.distances[-1]).all()
+
+
+def test_rounding_in_few_bits_is_no_novelty() -> None:
+    """Embeddings of the variants of one protein hardly differ; half precision must not make them strange."""
+    train, held_out, more = (5 + 0.001 * _vectors(200, seed) for seed in (1, 2, 3))
+    domain = _embedded(train, held_out)
+    rounded = more.astype(np.float16).astype(np.float64)
+    assert np.abs(rounded - more).max() > 0.001
+    assert (domain.distance(rounded) <= domain.distances[-1]).mean() > 0.95
+
+
+@pytest.mark.parametrize(("count", "width"), [(20, 4), (20, 200), (150, 3)])
+def test_any_number_of_embeddings_of_any_width(count: int, width: int) -> None:
+    domain = _embedded(_vectors(count, 1, width), _vectors(count, 2, width))
+    assert {name: getattr(domain, name).shape for name in domain.shapes(width)} == domain.shapes(width)
+    assert np.isfinite(domain.distance(_vectors(5, 3, width))).all()
+
+
+def test_constant_embeddings_say_nothing_unless_others_differ() -> None:
+    domain = _embedded(np.zeros((20, 4)), np.zeros((20, 4)))
+    assert domain.distance(np.zeros((1, 4))).tolist() == [0]
+    assert domain.distance(np.ones((1, 4)))[0] > domain.distances[-1]
+
+
+def test_the_largest_part_decides_and_each_is_named() -> None:
+    train = ["ACDEFGHIKL" * 10 + "A" * (i % 20) + "C" * (i % 7) for i in range(100)]
+    domain = fit_domain(train, train, (_vectors(100, 1), _vectors(100, 2)))
+    assert domain is not None
+    assert domain.embedding is not None
+    sequences, distances = [train[50], train[50], "Q" * 300], np.array([0.0, 1e6, 1e6])
+    parts = domain.parts(sequences, distances)
+    assert {name: (values > UNLIKE).tolist() for name, values in parts.items()} == {
+        "length": [False, False, True],
+        "composition": [False, False, True],
+        "embedding": [False, True, True],
+    }
+    assert domain.novelty(sequences, distances).tolist() == np.max(list(parts.values()), axis=0).tolist()
+    without = domain.parts(sequences)  # two parts: the square instead of the cube
+    np.testing.assert_allclose(without["length"] ** 1.5, parts["length"])

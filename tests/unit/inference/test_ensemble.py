@@ -63,14 +63,14 @@ def test_mean_deviation_and_votes_by_hand() -> None:
 def test_what_is_said_of_each_task() -> None:
     spread = np.array([[0.1, 0.3], [0.2, 0.4]], np.float32)
     values = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
-    one_per_row = EnsembleValues(values, None, spread, spread)
+    one_per_row = EnsembleValues(values, None, None, spread, spread)
     several = Task(TaskKind.MULTI_LABEL, ("a", "b"))
     assert spread_columns(several, one_per_row)["prediction_std"].tolist() == pytest.approx([0.2, 0.3])
     targets = Task(TaskKind.REGRESSION, targets=("hot", "cold"))
     found = spread_columns(targets, one_per_row)
     assert list(found) == ["prediction_std_hot", "prediction_std_cold"]
     assert found["prediction_std_cold"].tolist() == pytest.approx([0.3, 0.4])
-    residues = EnsembleValues(values, np.array([0, 2]), spread, spread)
+    residues = EnsembleValues(values, np.array([0, 2]), None, spread, spread)
     letters = Task(TaskKind.RESIDUE_CLASSIFICATION, ("C", "H"))
     assert spread_columns(letters, residues) == {"prediction_std": ["0.1,0.4"]}
 

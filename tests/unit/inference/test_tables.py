@@ -303,8 +303,14 @@ def test_a_file_of_sequences_unlike_the_training_data_is_warned_of(
     source.write_text("\n".join(["sequence", *sequences, "12"]) + "\n")
     report = _predict(Predictor(model, device="cpu"), source, out, block=7)
     rows = _csv(out)
-    assert list(rows[0]) == ["sequence", "prediction", "novelty", "truncated", "error"]
+    assert list(rows[0]) == ["sequence", "prediction", "novelty", "unlike", "truncated", "error"]
+    assert [row["unlike"] for row in rows] == ["composition"] * strangers + [""] * (51 - strangers)
     assert [float(row["novelty"]) for row in rows[:strangers]] == [1.0] * strangers
     assert rows[-1]["novelty"] == ""
     assert report.unlike == strangers
-    assert (f"{2 * strangers} % of the sequences look unlike the training data" in caplog.text) == warned
+    assert report.unlike_in == ({"composition": strangers} if strangers else {})
+    share = f"{2 * strangers} %"
+    found = (
+        f"{share} of the sequences look unlike the training data (column novelty above 0.99): {share} in comp"
+    )
+    assert (found in caplog.text) == warned

@@ -145,3 +145,40 @@ def test_head_sizes(spec: ModelSpec) -> None:
     assert [m.out_features for m in linear.head.modules() if isinstance(m, torch.nn.Linear)] == [3]
     usual = ProteinModel.build(spec, CLASSES)
     assert [m.out_features for m in usual.head.modules() if isinstance(m, torch.nn.Linear)] == [32, 3]
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("method", ["freeze", "lora"])
+def test_the_embedding_is_what_the_head_reads(spec: ModelSpec, pooling: str, method: str) -> None:
+    model = ProteinModel.build(spec, CLASSES, method=method, pooling=pooling).eval()
+    batch = tokens(model)
+    with torch.no_grad():
+        outputs, embedding = model.forward_embedded(batch.input_ids, batch.attention_mask, batch.lengths)
+        assert embedding.shape == (3, model.embedding_width)
+        torch.testing.assert_close(model.head(embedding), outputs)
+    torch.testing.assert_close(outputs, run(model))
+
+
+def test_the_embedding_of_a_residue_task_is_the_mean_over_its_residues(spec: ModelSpec) -> None:
+    model = ProteinModel.build(spec, PER_RESIDUE).eval()
+    batch = tokens(model)
+    arguments = (batch.input_ids, batch.attention_mask, batch.lengths)
+    with torch.no_grad():
+        outputs, embedding = model.forward_embedded(*arguments)
+        residues = model.features(*arguments)
+    expected = torch.stack([residues[i, :length].mean(0) for i, length in enumerate(batch.lengths.tolist())])
+    torch.testing.assert_close(embedding, expected)
+    torch.testing.assert_close(outputs, run(model))
+    mask = torch.arange(14) < batch.lengths[:, None]
+    torch.testing.assert_close(model.forward_features_embedded(residues, mask)[1], expected)
+
+
+def test_the_embedding_leaves_out_what_is_put_beside_it(spec: ModelSpec) -> None:
+    beside = ProteinModel.build(spec, CLASSES, descriptors=("charge",)).eval()
+    plain = ProteinModel.build(spec, CLASSES).eval()
+    batch = beside.collate(beside.prepare(SEQUENCES))
+    arguments = (batch.input_ids, batch.attention_mask, batch.lengths)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            beside.forward_embedded(*arguments, **batch.extras)[1], plain.forward_embedded(*arguments)[1]
+        )

@@ -35,3 +35,11 @@ class Engine(Protocol):
     def run(self, batch: TokenBatch) -> NDArray[np.float32]:
         """Return the head's outputs: ``(batch, outputs)``, or ``(batch, length, outputs)`` per residue."""
         ...
+
+    def run_embedded(self, batch: TokenBatch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return what :meth:`run` returns, and the embeddings ``(batch, width)``.
+
+        For models that know the embeddings of their training data; see
+        :meth:`profactory.models.protein_model.ProteinModel.forward_embedded`.
+        """
+        ...

@@ -133,7 +133,7 @@ def _build(model: ProteinModel, name: str, precision: str, fingerprint: str) -> 
 
 def _graph(model: ProteinModel, precision: str, fingerprint: str) -> Path:
     """Return the model's graph, made once and kept in the cache."""
-    from profactory.inference.export.graph import require_onnx, write_onnx
+    from profactory.inference.export.graph import Embedded, require_onnx, write_onnx
     from profactory.inference.export.quantizing import quantize_int8
 
     require_onnx()
@@ -143,7 +143,8 @@ def _graph(model: ProteinModel, precision: str, fingerprint: str) -> Path:
         plain = None if precision == "fp32" else _graph(model, "fp32", fingerprint)
         with atomic_dir(folder) as made:
             if plain is None:
-                write_onnx(model, model, made / "model.onnx", {})
+                knowing = model.domain is not None and model.domain.embedding is not None
+                write_onnx(Embedded(model) if knowing else model, model, made / "model.onnx", {})
             else:
                 quantize_int8(plain, made / "model.onnx", {})
     return folder / "model.onnx"

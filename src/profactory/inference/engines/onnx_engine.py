@@ -45,9 +45,17 @@ class OnnxEngine:
 
     def run(self, batch: TokenBatch) -> NDArray[np.float32]:
         """Return the graph's outputs; see :class:`profactory.inference.engines.Engine`."""
+        return self._outputs(batch)[0]
+
+    def run_embedded(self, batch: TokenBatch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return outputs and embeddings; see :class:`profactory.inference.engines.Engine`."""
+        outputs, embeddings = self._outputs(batch)
+        return outputs, embeddings
+
+    def _outputs(self, batch: TokenBatch) -> list[NDArray[np.float32]]:
         inputs = dict(zip(INPUTS, (batch.input_ids, batch.attention_mask, batch.lengths), strict=True))
-        outputs = self._session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
-        return np.asarray(outputs[0], np.float32)
+        found = self._session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+        return [np.asarray(output, np.float32) for output in found]
 
 
 def processor_threads() -> int:

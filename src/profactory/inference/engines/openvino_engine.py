@@ -66,6 +66,14 @@ class OpenVinoEngine:
 
     def run(self, batch: TokenBatch) -> NDArray[np.float32]:
         """Return the graph's outputs; see :class:`profactory.inference.engines.Engine`."""
+        return self._outputs(batch)[0]
+
+    def run_embedded(self, batch: TokenBatch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return outputs and embeddings; see :class:`profactory.inference.engines.Engine`."""
+        outputs, embeddings = self._outputs(batch)
+        return outputs, embeddings
+
+    def _outputs(self, batch: TokenBatch) -> list[NDArray[np.float32]]:
         inputs = dict(zip(INPUTS, (batch.input_ids, batch.attention_mask, batch.lengths), strict=True))
-        outputs = self._model({name: tensor.numpy() for name, tensor in inputs.items()})
-        return np.array(outputs[0], np.float32)
+        found = self._model({name: tensor.numpy() for name, tensor in inputs.items()})
+        return [np.array(found[place], np.float32) for place in range(len(found))]

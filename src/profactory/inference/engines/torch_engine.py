@@ -54,12 +54,27 @@ class TorchEngine:
         with self._autocast():
             # (batch, outputs) or (batch, length, outputs)
             logits = self.model(here.input_ids, here.attention_mask, here.lengths, **here.extras)
-        return np.asarray(logits.float().cpu().numpy())
+        return as_array(logits)
+
+    @torch.inference_mode()
+    def run_embedded(self, batch: TokenBatch) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return outputs and embeddings; see :class:`profactory.inference.engines.Engine`."""
+        here = batch.to(self.device)
+        with self._autocast():
+            logits, embeddings = self.model.forward_embedded(
+                here.input_ids, here.attention_mask, here.lengths, **here.extras
+            )
+        return as_array(logits), as_array(embeddings)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         if self._dtype is None:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=self._dtype)
+
+
+def as_array(tensor: torch.Tensor) -> NDArray[np.float32]:
+    """Bring numbers to the host as float32."""
+    return np.asarray(tensor.float().cpu().numpy())
 
 
 def choose_device(name: str) -> torch.device:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from profactory.models.protein_model import ProteinModel
 
 INPUTS = ("input_ids", "attention_mask", "lengths")
-OUTPUT = "outputs"
+OUTPUT, EMBEDDING = "outputs", "sequence_embedding"
 #: Key of our JSON among the metadata of a graph.
 METADATA = "profactory"
 #: A graph in one file cannot be larger than 2 GB; larger weights go into a file beside it.
@@ -53,6 +53,24 @@ class Answer(nn.Module):
         return (outputs / self.temperature).softmax(-1)
 
 
+class Embedded(nn.Module):
+    """A model whose answer is that of its head, and the embeddings.
+
+    Parameters
+    ----------
+    model
+        The model, its adapter merged.
+    """
+
+    def __init__(self, model: ProteinModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Return outputs and ``(batch, width)``."""
+        return self.model.forward_embedded(input_ids, attention_mask, lengths)
+
+
 def require_onnx() -> None:
     """Refuse to go on without the packages of the extra ``export``.
 
@@ -72,7 +90,7 @@ def write_onnx(module: nn.Module, model: ProteinModel, file: Path, about: Mappin
     Parameters
     ----------
     module
-        `model` itself, for its logits, or an :class:`Answer`.
+        `model` itself, for its logits, an :class:`Embedded`, or an :class:`Answer`.
     model
         On the processor, its adapter merged.
     file
@@ -88,7 +106,7 @@ def write_onnx(module: nn.Module, model: ProteinModel, file: Path, about: Mappin
             module.eval(),
             (batch.input_ids, batch.attention_mask, batch.lengths),
             input_names=list(INPUTS),
-            output_names=[OUTPUT],
+            output_names=[OUTPUT, EMBEDDING] if isinstance(module, Embedded) else [OUTPUT],
             dynamic_shapes=({0: samples, 1: tokens}, {0: samples, 1: tokens}, {0: samples}),
             dynamo=True,
             verbose=False,
