@@ -29,6 +29,7 @@ from profactory.models.architecture import (
 from profactory.models.families import Family, recognise
 from profactory.models.fetching import fetch
 from profactory.models.loading import check_runnable, load_network
+from profactory.models.packed import packable, packed_states
 from profactory.models.quantised import dequantised
 from profactory.models.tokenizing import Encoder, ResidueTable, build_encoder, check_sequences
 from profactory.models.vocabulary import open_tokenizer, read_files
@@ -147,6 +148,7 @@ class Backbone(nn.Module):
         self._pad = int(config.pad_token_id or 0)
         self._pieces = None if encoder.piece_lengths is None else torch.from_numpy(encoder.piece_lengths)
         self._hash: str | None = None
+        self._checkpointing = False
         self.requires_grad_(False)
         self.train(False)
 
@@ -235,6 +237,7 @@ class Backbone(nn.Module):
     def checkpoint_gradients(self) -> None:
         """Keep less in training; see :func:`profactory.models.architecture.checkpoint_gradients`."""
         checkpoint_gradients(self.network, self.spec)
+        self._checkpointing = True
 
     def tokenize(
         self,
@@ -367,6 +370,11 @@ class Backbone(nn.Module):
 
     def _hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         inner = self.mixed or self.used_layers != self.n_layers
+        on_processor = input_ids.device.type == "cpu" and not torch.compiler.is_exporting()
+        packed = packable(self.network) if on_processor and not inner else None
+        if packed is not None:
+            recompute = self._checkpointing and self.training
+            return packed_states(packed, input_ids, attention_mask, recompute=recompute)
         output = self.network(
             input_ids=input_ids,
             attention_mask=attention_mask,

@@ -1,0 +1,88 @@
+"""ESM without padding against the library's own network with padding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from profactory.models.backbone import Backbone, TokenBatch
+from profactory.models.packed import packable
+from profactory.models.tuning import Tuning, apply_method
+from profactory.models.zoo import resolve
+
+SEQUENCES = ["MKTAYIAKQR", "MK", "GSHMLEDPVA" * 3, "ACDEFGHIKLMNPQRSTVWY"]
+
+
+@pytest.fixture
+def esm(repo: Callable[[str], Path]) -> Backbone:
+    return Backbone.load(resolve(str(repo("esm"))))
+
+
+def plain(backbone: Backbone, batch: TokenBatch) -> Tensor:
+    """Return what the library computes, zero where there is padding."""
+    states: Tensor = backbone.network(
+        input_ids=batch.input_ids, attention_mask=batch.attention_mask
+    ).last_hidden_state
+    return states * batch.attention_mask[:, :, None]
+
+
+def packed(backbone: Backbone, batch: TokenBatch) -> Tensor:
+    states: Tensor = backbone._hidden(batch.input_ids, batch.attention_mask)
+    return states
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_states_are_those_of_the_library(esm: Backbone, count: int) -> None:
+    batch = esm.collate(esm.tokenize(SEQUENCES[:count]))
+    with torch.no_grad():
+        wanted, found = plain(esm, batch), packed(esm, batch)
+    assert found.shape == wanted.shape
+    assert torch.allclose(found, wanted, atol=1e-5)
+    assert not torch.equal(found, torch.zeros_like(found))
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_gradients_are_those_of_the_library(esm: Backbone, method: str) -> None:
+    torch.manual_seed(0)
+    apply_method(esm, method, Tuning())
+    for parameter in esm.parameters():
+        if parameter.requires_grad and not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)  # LoRA begins with zeros
+    batch = esm.collate(esm.tokenize(SEQUENCES))
+    gradients: list[dict[str, Tensor]] = []
+    for compute in (plain, packed):
+        esm.zero_grad()
+        compute(esm, batch).square().sum().backward()  # type: ignore[no-untyped-call]
+        gradients.append({name: p.grad for name, p in esm.named_parameters() if p.grad is not None})
+    wanted, found = gradients
+    assert wanted.keys() == found.keys()
+    assert wanted
+    for name, gradient in wanted.items():
+        assert torch.allclose(found[name], gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().max())), name
+
+
+def test_no_attention_gets_a_mask(esm: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    masks: list[Any] = []
+    real = torch.nn.functional.scaled_dot_product_attention
+
+    def noted(*args: Any, **options: Any) -> Tensor:
+        masks.append(options.get("attn_mask"))
+        return real(*args, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", noted)
+    esm(**esm.collate(esm.tokenize(SEQUENCES)).arguments())
+    assert masks == [None] * (len(SEQUENCES) * esm.n_layers)
+
+
+def test_other_families_and_eager_attention_stay_with_the_library(
+    esm: Backbone, repo: Callable[[str], Path]
+) -> None:
+    eager = Backbone.load(resolve(str(repo("esm"))), attention="eager")
+    assert packable(esm.network) is esm.network
+    assert packable(eager.network) is None
+    assert packable(Backbone.load(resolve(str(repo("bert")))).network) is None
