@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from profactory.data.bundled import bundled_path
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
+#: Structures are drawn with WebGL, here without a graphics card.
+FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 STEP_MILLISECONDS = 60_000
 expect.set_options(timeout=STEP_MILLISECONDS)
 
@@ -33,9 +35,10 @@ class Server:
     port: int = 0
     address: str = ""
     process: subprocess.Popen[str] | None = None
+    variables: dict[str, str] = field(default_factory=dict)
 
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "PROFACTORY_CACHE": str(self.cache)}
+        return {**os.environ, "PROFACTORY_CACHE": str(self.cache), **self.variables}
 
     def run(self, *words: str) -> str:
         """Run a command in the server's folder, as a person in a terminal would."""
@@ -88,7 +91,7 @@ def chromium() -> Iterator[Browser]:
             pytest.fail("CI installs chromium; see .ci/run")
         pytest.skip("chromium is not installed")
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
 
@@ -104,11 +107,15 @@ def page(chromium: Browser) -> Iterator[Page]:
 @pytest.fixture(scope="module")
 def table(server: Server) -> Path:
     """Short sequences of a bundled set, so that an epoch takes about a second."""
-    source = bundled_path("bundled:demo-location")
+    return short_table("demo-location", server.folder / "short.csv")
+
+
+def short_table(name: str, target: Path) -> Path:
+    """Write the first 120 short sequences of a bundled set."""
+    source = bundled_path(f"bundled:{name}")
     assert source is not None
     with gzip.open(source, "rt", encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if len(row["sequence"]) < 90]
-    target = server.folder / "short.csv"
     with target.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()

@@ -20,8 +20,8 @@ from tests.web.hands import choose, open_tab, upload, visit
 pytestmark = pytest.mark.slow
 HOSTILE = '<img src=x onerror="window.pwned=1">'
 TABS = {
-    "en": ["Data", "Train", "Runs", "Evaluate", "Predict", "Share", "Help"],
-    "zh": ["数据", "训练", "训练记录", "评估", "预测", "分享", "帮助"],
+    "en": ["Data", "Train", "Runs", "Evaluate", "Predict", "Structures", "Share", "Help"],
+    "zh": ["数据", "训练", "训练记录", "评估", "预测", "结构", "分享", "帮助"],
 }
 
 

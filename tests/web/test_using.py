@@ -83,6 +83,13 @@ def test_an_exported_model_predicts_the_same(server: Server, page: Page) -> None
         for model in (f"runs/{RUN}", str(bundle))
     )
     assert of_run == of_bundle
+    visit(page, server.address, language="zh", tab="predict")
+    upload(page, "predict-model-upload", bundle)
+    expect(page.locator("#predict-run input")).to_have_value("downloaded.zip（已上传）")
+    fill(page, "predict-sequence", SEQUENCE)
+    page.locator("#predict-go").click()
+    answer = page.locator("#predict-answer .pf-big")
+    expect(answer).to_have_text(of_run[0]["prediction"], timeout=180_000)
 
 
 def test_settings_come_back_from_a_run_and_from_a_file(server: Server, page: Page) -> None:

@@ -7,7 +7,7 @@ import shutil
 import signal as signals
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 _GUARD_SECONDS = 60.0
 
 
-def start(verb: str, arguments: Sequence[str], *, run: str | Path) -> Job:
+def start(
+    verb: str, arguments: Sequence[str], *, run: str | Path, environment: Mapping[str, str] | None = None
+) -> Job:
     """Start ``profactory VERB ARGUMENTS`` so that it outlives the caller, or attach to what is at work.
 
     Parameters
@@ -37,6 +39,8 @@ def start(verb: str, arguments: Sequence[str], *, run: str | Path) -> Job:
     run
         The run that the command makes, goes on with or uses. Of ``train``, ``resume``, ``sweep`` and
         ``pretrain`` one works in a run at a time; of other commands, several with different arguments may.
+    environment
+        Variables for the process beside those of this one: for secrets, which are written nowhere.
 
     Returns
     -------
@@ -54,7 +58,9 @@ def start(verb: str, arguments: Sequence[str], *, run: str | Path) -> Job:
         folder.mkdir(parents=True, exist_ok=True)
         with _guard(folder):
             working = _working(folder, path, verb)
-            return replace(working, attached=True) if working else _launch(folder, path, verb, arguments)
+            if working:
+                return replace(working, attached=True)
+            return _launch(folder, path, verb, arguments, environment or {})
 
 
 def find(run: str | Path) -> Job | None:
@@ -145,7 +151,9 @@ def _working(folder: Path, run: Path, verb: str) -> Job | None:
     return Job(folder, run, "train", worker=owner, started=owner.since) if owner else None
 
 
-def _launch(folder: Path, run: Path, verb: str, arguments: Sequence[str]) -> Job:
+def _launch(
+    folder: Path, run: Path, verb: str, arguments: Sequence[str], variables: Mapping[str, str]
+) -> Job:
     """Start the watcher, which starts the work and notes both before it lets go of us."""
     for name in ("end.json", "stop.json", "progress.json"):
         (folder / name).unlink(missing_ok=True)
@@ -158,7 +166,7 @@ def _launch(folder: Path, run: Path, verb: str, arguments: Sequence[str]) -> Job
     }
     atomic_write_json(folder / "job.json", record)
     # Without the present folder on the import path: a random.py among the user's data is not ours to run.
-    environment = {**os.environ, "PROFACTORY_JOB": str(folder), "PYTHONSAFEPATH": "1"}
+    environment = {**os.environ, **variables, "PROFACTORY_JOB": str(folder), "PYTHONSAFEPATH": "1"}
     command = [sys.executable, "-m", "profactory.jobs.watcher", str(folder)]
     watcher = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, check=False

@@ -17,21 +17,9 @@ from profactory.data.writing import format_of, open_writer
 from profactory.errors import DataError, Problem, ProFactoryError
 from profactory.files import sha256_bytes
 from profactory.progress import Progress
-from profactory.structure.chains import Chain, chains_of
-from profactory.structure.files import find_files, identifier_of, read_atoms
-from profactory.structure.strings import (
-    UNKNOWN,
-    confidence,
-    eight_states,
-    relative_accessibility,
-    three_di,
-    three_states,
-)
+from profactory.structure.files import find_files
+from profactory.structure.rows import COLUMNS, rows_of
 
-COLUMNS = (
-    "id", "chain", "file", "sequence", "foldseek_3di", "ss8", "ss3", "rsa", "plddt", "mean_plddt",
-    "breaks", "missing_residues", "modified_residues",
-)  # fmt: skip
 SHOWN = 20
 FEW = 4  # files from which several processes are worth their start
 
@@ -145,61 +133,6 @@ def extract_structures(
     report.chains = len(rows)
     journal.remove()
     return report
-
-
-def rows_of(
-    path: Path, *, chains: Sequence[str] | None, model: int, mask_below: float | None
-) -> list[dict[str, Any]]:
-    """Return the rows of one file.
-
-    Raises
-    ------
-    DataError
-        It is no structure, or has no such model or chain.
-    """
-    atoms, predicted = read_atoms(path, model=model)
-    found = chains_of(atoms, chains)
-    name = identifier_of(path)
-    single = len(found) == 1
-    return [
-        {
-            "id": name if single else f"{name}_{chain.name}",
-            "file": str(path),
-            **_row(chain, predicted, mask_below),
-        }
-        for chain in found
-    ]
-
-
-def _row(chain: Chain, predicted: bool, mask_below: float | None) -> dict[str, Any]:
-    letters, states = three_di(chain), eight_states(chain)
-    accessible = relative_accessibility(chain)
-    sure = confidence(chain) if predicted else None
-    if sure is not None and mask_below is not None:
-        letters = "".join(
-            a if value >= mask_below else UNKNOWN for a, value in zip(letters, sure, strict=True)
-        )
-    for text in (letters, states):
-        if len(text) != len(chain):  # would be paired with the wrong residues
-            raise DataError(f"chain {chain.name}: {len(text)} letters for {len(chain)} residues.")
-    return {
-        "chain": chain.name,
-        "sequence": chain.sequence,
-        "foldseek_3di": letters,
-        "ss8": states,
-        "ss3": three_states(states),
-        "rsa": "" if accessible is None else _numbers(accessible, 3),
-        "plddt": "" if sure is None else _numbers(sure, 1),
-        "mean_plddt": None if sure is None else round(float(sure.mean()), 1),
-        "breaks": chain.breaks,
-        "missing_residues": chain.missing,
-        "modified_residues": ", ".join(chain.modified),
-    }
-
-
-def _numbers(values: Iterable[float], digits: int) -> str:
-    """Write numbers as a residue task reads them; empty where there is none."""
-    return ",".join("" if value != value else f"{value:.{digits}f}" for value in values)
 
 
 Outcome = dict[str, Any]  # {"rows": […]} or {"problem": {…}}

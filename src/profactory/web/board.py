@@ -21,6 +21,8 @@ from profactory.web.workspace import Workspace, is_inside
 
 SECONDS = 1.0
 SHOWN = 20
+#: Commands whose result is elsewhere.
+NO_FILES = ("push",)
 CHOOSE = """
 element.addEventListener('click', (e) => {
   const row = e.target.closest('[data-run]');
@@ -53,6 +55,7 @@ def build_board(
     verb: str,
     opened: gr.Textbox,
     make_result: Callable[[], Result],
+    name: str = "",
 ) -> None:
     """Make the part of a tab that shows its jobs.
 
@@ -68,36 +71,38 @@ def build_board(
         Name of the job that is shown; the newest if empty.
     make_result
         Makes the controls of the result, below the state of the job and above the list.
+    name
+        Begins the identifiers of the controls, and those of their texts; the tab's if not given.
     """
-    words = context.words
-    head = gr.HTML(elem_id=f"{tab}-head")
-    stop = gr.Button(words("board.stop"), visible=False, size="sm", elem_id=f"{tab}-stop")
+    words, own = context.words, name or tab
+    head = gr.HTML(elem_id=f"{own}-head")
+    stop = gr.Button(words("board.stop"), visible=False, size="sm", elem_id=f"{own}-stop")
     result = make_result()
-    with gr.Accordion(words(f"{tab}.earlier"), open=False):
-        listing = gr.HTML(js_on_load=CHOOSE, elem_id=f"{tab}-list")
-        forget = gr.Button(words("board.forget"), size="sm", elem_id=f"{tab}-forget")
+    with gr.Accordion(words(f"{own}.earlier"), open=False):
+        listing = gr.HTML(js_on_load=CHOOSE, elem_id=f"{own}-list")
+        forget = gr.Button(words("board.forget"), size="sm", elem_id=f"{own}-forget")
     seen = gr.State(())
 
-    def refresh(name: str, visible: str, seen: Any) -> list[Any]:
+    def refresh(chosen: str, visible: str, seen: Any) -> list[Any]:
         if visible != tab:
             return [gr.skip()] * (4 + len(result.outputs))
         found = jobs_of(context.workspace, verb)
-        job = next((job for job in found if job.name == name), found[0] if found else None)
+        job = next((job for job in found if job.name == chosen), found[0] if found else None)
         marks = [(j.name, j.state().name, fingerprint(j.folder / "progress.json")) for j in found]
-        mark = (name, *marks)
+        mark = (chosen, *marks)
         if mark == seen:
             return [gr.skip()] * (4 + len(result.outputs))
         done = job if job is not None and job.state().name == "finished" else None
         running = gr.update(visible=job is not None and job.is_running)
         return [mark, _head(job, words), running, _listing(found, job, words), *result.tell(done)]
 
-    def end(name: str) -> None:
-        job = _find(context.workspace, verb, name)
+    def end(chosen: str) -> None:
+        job = _find(context.workspace, verb, chosen)
         if job is not None:
             jobs.stop(job)
 
-    def drop(name: str) -> str:
-        job = _find(context.workspace, verb, name)
+    def drop(chosen: str) -> str:
+        job = _find(context.workspace, verb, chosen)
         if job is not None:
             remove_job(context.workspace, job)
         return ""
@@ -115,7 +120,7 @@ def jobs_of(workspace: Workspace, verb: str) -> list[Job]:
     return [
         job
         for job in jobs.list_jobs(workspace.runs)
-        if job.verb == verb and is_inside(job.result, workspace.results)
+        if job.verb == verb and (verb in NO_FILES or is_inside(job.result, workspace.results))
     ][:SHOWN]
 
 

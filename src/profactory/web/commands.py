@@ -33,11 +33,19 @@ def ask(verb: str, arguments: Sequence[str], *, seconds: float = SECONDS) -> Any
     CommandError
         With what the command said.
     """
-    words = [sys.executable, "-m", "profactory", verb, *arguments, "--json"]
+    return _answer(["profactory", verb, *arguments, "--json"], verb, seconds)
+
+
+def ask_module(module: str, arguments: Sequence[str], *, seconds: float = SECONDS) -> Any:
+    """Run ``python -m MODULE ARGUMENTS``, which prints JSON, and return that; otherwise as :func:`ask`."""
+    return _answer([module, *arguments], module.rpartition(".")[2], seconds)
+
+
+def _answer(words: Sequence[str], name: str, seconds: float) -> Any:
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
     try:
         answer = subprocess.run(
-            words,
+            [sys.executable, "-m", *words],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -47,12 +55,12 @@ def ask(verb: str, arguments: Sequence[str], *, seconds: float = SECONDS) -> Any
         )
     except subprocess.TimeoutExpired as error:
         raise CommandError(
-            f"The command {verb} took longer than {seconds:g} s.", fix="run it in a terminal"
+            f"The command {name} took longer than {seconds:g} s.", fix="run it in a terminal"
         ) from error
     try:
         found = json.loads(answer.stdout)
     except ValueError:
-        raise CommandError(answer.stderr.strip()[-2000:] or f"The command {verb} said nothing.") from None
+        raise CommandError(answer.stderr.strip()[-2000:] or f"The command {name} said nothing.") from None
     if answer.returncode and isinstance(found, dict) and "found" in found:
         problems = [Problem(**problem) for problem in found.get("problems", [])]
         raise CommandError(found["found"], expected=found["expected"], fix=found["fix"], problems=problems)

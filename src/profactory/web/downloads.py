@@ -19,6 +19,8 @@ OF_RUNS = re.compile(
 OF_RESULTS = re.compile(
     r"[0-9a-f]{16}/(?:[\w-]+/)?[\w.-]+\.(?:json|csv|tsv|parquet|jsonl|png|html|zip|onnx|xml|bin|safetensors|txt|py|md)"
 )
+OF_STRUCTURES = re.compile(r"[0-9a-f]{16}/(?:chain-\d{1,6}\.pdb|structures\.csv)")
+VIEWER = Path(__file__).with_name("vendor") / "3Dmol-min.js"
 #: A report shown in the browser may run nothing and fetch nothing.
 SEALED = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -45,6 +47,21 @@ def offer_results(workspace: Workspace) -> Callable[[Request], Response]:
         return _offered(workspace.results, place, OF_RESULTS, name=Path(place).name)
 
     return endpoint
+
+
+def offer_structures(workspace: Workspace) -> Callable[[Request], Response]:
+    """Return the endpoint ``/structures/{path}``: strings and backbones of structures that were looked at."""
+
+    def endpoint(request: Request) -> Response:
+        place = request.path_params["path"]
+        return _offered(workspace.uploads, place, OF_STRUCTURES, name=Path(place).name)
+
+    return endpoint
+
+
+def offer_viewer(_: Request) -> Response:
+    """Answer with the program that draws structures; it comes with the page, not from elsewhere."""
+    return FileResponse(VIEWER, media_type="text/javascript", headers={"Cache-Control": "max-age=86400"})
 
 
 def _offered(folder: Path, place: str, pattern: re.Pattern[str], *, name: str) -> Response:

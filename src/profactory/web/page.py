@@ -9,7 +9,7 @@ import gradio as gr
 
 from profactory.web.context import QUICK, Context, Shared
 from profactory.web.markup import safe
-from profactory.web.tabs import data, evaluate, help, predict, runs, share, train
+from profactory.web.tabs import data, evaluate, help, predict, runs, share, structures, train
 from profactory.web.words import LANGUAGES, Words
 
 TABS = {
@@ -18,6 +18,7 @@ TABS = {
     "runs": runs.build,
     "evaluate": evaluate.build,
     "predict": predict.build,
+    "structures": structures.build,
     "share": share.build,
     "help": help.build,
 }

@@ -26,7 +26,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from profactory.web.access import Gate, check_token
 from profactory.web.context import Context
-from profactory.web.downloads import offer_results, offer_runs
+from profactory.web.downloads import offer_results, offer_runs, offer_structures, offer_viewer
 from profactory.web.page import LOGO, build_page
 from profactory.web.theme import SCRIPT, STYLE, make_theme
 from profactory.web.watching import EventLogs
@@ -61,6 +61,8 @@ def make_app(
     app.add_route("/favicon.ico", lambda _: Response(LOGO, media_type="image/svg+xml"))
     app.add_route("/files/{run}/{path:path}", offer_runs(workspace))
     app.add_route("/results/{path:path}", offer_results(workspace))
+    app.add_route("/structures/{path:path}", offer_structures(workspace))
+    app.add_route("/viewer.js", offer_viewer)
     logs = EventLogs()
     for language in LANGUAGES:
         page = build_page(Context(workspace, Words(language), logs))

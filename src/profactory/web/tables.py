@@ -61,15 +61,24 @@ def summary_chart(file: Path, kind: str, words: Words) -> Figure | None:
     file
         Table with a column ``prediction``; its first 100,000 rows count.
     kind
-        The task.
+        The task; told by the table where it is empty.
     words
         Names of the axes.
     """
+    kind = kind or _kind_of(file)
     cells = itertools.islice(_column(file, "prediction"), COUNTED)
     if kind in ("regression", "residue_regression"):
         return _spread(_numbers(cells), words)
     counts = Counter(itertools.chain.from_iterable(_classes(cell, kind) for cell in cells if cell))
     return charts.bars(counts, words("chart.count")) if counts else None
+
+
+def _kind_of(file: Path) -> str:
+    """Tell by a table of predictions what was predicted."""
+    first = next((cell for cell in _column(file, "prediction") if cell), "")
+    if any(name.startswith("probability_") for name in open_table(file).columns):
+        return "multi_label_classification" if "," in first else "single_label_classification"
+    return "regression" if _numbers([first]) else "residue_classification"  # numbers of residues are numbers
 
 
 def _column(file: Path, name: str) -> Iterable[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +20,14 @@ from profactory.data.reading import TABLE_SUFFIXES, suffix_of
 from profactory.data.sources import SPLIT_WORDS
 from profactory.errors import DataError, NotARunError, ReadError
 from profactory.runs import Run
+from profactory.structure.files import has_suffix
+from profactory.structure.viewing import CHAINS
 
 MAX_LISTED = 500
 MAX_DEPTH = 3
 KEPT_SECONDS = 24 * 3600
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_VIEW = re.compile(r"[0-9a-f]{16}")
 _UNSAFE = re.compile(r"[^\w.-]+")
 
 
@@ -84,17 +88,24 @@ class Workspace:
 
     def _tables(self) -> list[Path]:
         found: list[Path] = []
-        for folder, inner, names in os.walk(self.data):
-            place = Path(folder)
-            depth = len(place.relative_to(self.data).parts)
-            inner[:] = sorted(name for name in inner if not name.startswith(".")) if depth < MAX_DEPTH else []
-            tables = sorted(name for name in names if suffix_of(Path(name)) in TABLE_SUFFIXES)
-            if depth and any(Path(name.removesuffix(".gz")).stem in SPLIT_WORDS for name in tables):
+        for place, names in self._walk():
+            tables = [name for name in names if suffix_of(Path(name)) in TABLE_SUFFIXES]
+            if place != self.data and any(
+                Path(name.removesuffix(".gz")).stem in SPLIT_WORDS for name in tables
+            ):
                 found.append(place)
             found += [place / name for name in tables]
             if len(found) >= MAX_LISTED:
                 break
         return found[:MAX_LISTED]
+
+    def _walk(self) -> Iterator[tuple[Path, list[str]]]:
+        """Yield the data folder and those below it, each with the names of its files."""
+        for folder, inner, names in os.walk(self.data):
+            place = Path(folder)
+            depth = len(place.relative_to(self.data).parts)
+            inner[:] = sorted(name for name in inner if not name.startswith(".")) if depth < MAX_DEPTH else []
+            yield place, sorted(names)
 
     def check_data(self, source: str) -> str:
         """Return what was chosen as data if the page may read it.
@@ -138,20 +149,52 @@ class Workspace:
                 fix="upload the table, or start profactory ui with --data FOLDER",
             )
 
-    def keep_upload(self, file: Path, name: str) -> Path:
+    def structure_choices(self) -> list[str]:
+        """Return the structure files below the data folder."""
+        files = (place / name for place, names in self._walk() for name in names)
+        return [str(file) for file in itertools.islice(filter(has_suffix, files), MAX_LISTED)]
+
+    def check_structure(self, source: str) -> str:
+        """Return what was chosen as a structure if the page may read it; DataError otherwise."""
+        if not source:
+            raise DataError("No structure was chosen.", fix="choose a PDB or mmCIF file, or upload one")
+        self._check_inside(source)
+        if not Path(source).is_file():
+            raise ReadError(f"There is no {source}.", fix="choose again: the list is older than the page")
+        return source
+
+    def new_view(self) -> Path:
+        """Return an unused folder for what is shown of a structure; it goes after a day, as uploads do."""
+        return self.uploads / secrets.token_hex(8)
+
+    def find_view(self, name: str) -> Path | None:
+        """Return the folder of that name in which a structure was prepared; None if there is none."""
+        folder = self.uploads / name
+        return folder if _VIEW.fullmatch(name) and (folder / CHAINS).is_file() else None
+
+    def keep_upload(self, file: Path, name: str, kinds: Collection[str] = TABLE_SUFFIXES) -> Path:
         """Move an uploaded file to a folder of its own with a random name; return where it is.
+
+        Parameters
+        ----------
+        file
+            Where it is now.
+        name
+            As the visitor calls it.
+        kinds
+            Suffixes that are taken, each also with ``.gz``.
 
         Raises
         ------
         ReadError
-            The file is of no kind that ProFactory reads.
+            The file is of another kind.
         """
         clean = _UNSAFE.sub("_", Path(name.replace("\\", "/")).name).lstrip(".")[-80:] or "upload"
-        if suffix_of(Path(clean)) not in TABLE_SUFFIXES:
+        if suffix_of(Path(clean)) not in kinds:
             raise ReadError(
-                f"{clean} is not a table that ProFactory reads.",
-                expected=", ".join(TABLE_SUFFIXES) + " (each also .gz)",
-                fix="export it as CSV",
+                f"{clean} is of no kind that can be used here.",
+                expected=", ".join(kinds) + " (each also .gz)",
+                fix="upload a file of one of these kinds",
             )
         target = self.uploads / secrets.token_hex(8) / clean
         target.parent.mkdir(parents=True)

@@ -83,5 +83,5 @@ def test_residues_are_coloured_by_class_and_by_number() -> None:
     assert 'title="M1: H"' in by_class
     assert "H (4)" in re.sub(r"<[^>]+>", "", by_class)
     by_number = coloured("MKT", {"prediction": "0.1,,0.9"}, ENGLISH)
-    assert "rgb(0,34,78)" in by_number
+    assert "background:#00224e" in by_number
     assert "rgb(254,232,56)" in by_number

@@ -93,7 +93,7 @@ def test_uploads_get_a_safe_name_in_a_random_folder(
 def test_uploads_of_other_kinds_are_refused(workspace: Workspace, tmp_path: Path, name: str) -> None:
     file = tmp_path / "upload"
     file.write_text("x", encoding="utf-8")
-    with pytest.raises(ReadError, match="not a table"):
+    with pytest.raises(ReadError, match="no kind"):
         workspace.keep_upload(file, name)
     assert not workspace.uploads.exists()
 

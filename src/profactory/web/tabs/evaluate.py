@@ -15,7 +15,7 @@ from profactory.web.board import Result, build_board, result_folder, result_link
 from profactory.web.context import Context, Shared
 from profactory.web.picking import data_picker
 from profactory.web.telling import metric_table, per_class_table
-from profactory.web.trained import check_run, model_picker
+from profactory.web.trained import any_model_picker, check_model
 
 SPLITS = ("test", "validation", "train")
 
@@ -23,7 +23,7 @@ SPLITS = ("test", "validation", "train")
 def build(context: Context, shared: Shared) -> None:
     """Make the tab."""
     workspace, words = context.workspace, context.words
-    picker = model_picker(context, shared, tab="evaluate")
+    picker = any_model_picker(context, shared, tab="evaluate")
     data = data_picker(workspace, words, name="evaluate")
     with gr.Row(elem_classes="pf-end"):
         choices = [(words("evaluate.all_rows"), ""), *((words(f"result.{split}"), split) for split in SPLITS)]
@@ -39,10 +39,10 @@ def build(context: Context, shared: Shared) -> None:
 
     def begin(run: str | None, source: str | None, part: str) -> tuple[str, Any]:
         try:
-            place, checked = check_run(context, run), workspace.check_data(source or "")
+            model, checked = check_model(context, run), workspace.check_data(source or "")
             extra = [f"--split={part}"] if part in SPLITS else []
-            arguments = [place, checked, f"--out={workspace.new_result()}", *extra]
-            job = jobs.start("evaluate", arguments, run=place)
+            arguments = [model.place, checked, f"--out={workspace.new_result()}", *extra]
+            job = jobs.start("evaluate", arguments, run=model.run)
         except ProFactoryError as error:
             return markup.problem(error, words), gr.skip()
         return "", job.name

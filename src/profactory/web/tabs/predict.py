@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -15,7 +16,9 @@ from profactory.web.commands import ask
 from profactory.web.context import QUICK, Context, Shared
 from profactory.web.picking import data_picker
 from profactory.web.residues import coloured
-from profactory.web.trained import check_run, model_picker, task_of
+from profactory.web.structure_picking import structure_picker
+from profactory.web.structures import DRAW, Row, chains_of, colour_chain, find_chain, predict_chain, viewer
+from profactory.web.trained import any_model_picker, check_model, task_of
 from profactory.web.words import Words
 
 MAX_RESIDUES = 20_000
@@ -25,7 +28,7 @@ OUTPUT = "predictions.csv"
 def build(context: Context, shared: Shared) -> None:
     """Make the tab."""
     words = context.words
-    picker = model_picker(context, shared, tab="predict")
+    picker = any_model_picker(context, shared, tab="predict")
     with gr.Tabs():
         with gr.Tab(words("predict.single")):
             _build_single(context, picker)
@@ -43,29 +46,65 @@ def _build_single(context: Context, picker: gr.Dropdown) -> None:
         max_length=MAX_RESIDUES + 1000,
         elem_id="predict-sequence",
     )
+    with gr.Accordion(words("predict.structure"), open=False):
+        given = structure_picker(context, name="predict")
     go = gr.Button(words("predict.go"), variant="primary", elem_id="predict-go")
     answer = gr.HTML(elem_id="predict-answer")
+    scene = gr.HTML(js_on_load=DRAW, elem_id="predict-viewer")
     bars = gr.Plot(show_label=False, visible=False, elem_id="predict-bars")
 
-    def predict(run: str | None, text: str) -> tuple[str, Any]:
+    def predict(model: str | None, text: str, view: str, chain: str | None) -> tuple[str, str, Any]:
         hidden = gr.update(visible=False)
         try:
-            place, clean = check_run(context, run), clean_sequence(text)
-            record = ask("predict", [place, f"--sequence={clean}"])[0]
+            place, clean = check_model(context, model).place, clean_sequence(text)
+            seen = _Seen.find(context, view, chain, clean)
+            record = (
+                seen.predict(context, place) if seen else ask("predict", [place, f"--sequence={clean}"])[0]
+            )
         except ProFactoryError as error:
-            return markup.problem(error, words), hidden
+            return markup.problem(error, words), "", hidden
         shares = tables.probabilities(record)
         figure = charts.bars(shares, words("predict.probability")) if shares else None
-        return _answer(record, clean, words), gr.update(visible=figure is not None, value=figure)
+        shown = seen.draw(record, words) if seen and _is_by_residue(record, clean) else ""
+        return _answer(record, clean, words), shown, gr.update(visible=figure is not None, value=figure)
 
+    def take(view: str, chain: str | None) -> Any:
+        row = find_chain(chains_of(context.workspace, view), chain)
+        return row["sequence"] if row else gr.skip()
+
+    seen = [given.view, given.chain]
+    gr.on([given.view.change, given.chain.change], take, seen, sequence, trigger_mode="always_last", **QUICK)
     gr.on(
         [go.click, sequence.submit],
         predict,
-        [picker, sequence],
-        [answer, bars],
+        [picker, sequence, *seen],
+        [answer, scene, bars],
         concurrency_limit=2,
         trigger_mode="once",
     )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The chain of a structure whose sequence is predicted."""
+
+    view: str
+    rows: list[Row]
+    row: Row
+
+    @classmethod
+    def find(cls, context: Context, view: str, chain: str | None, sequence: str) -> _Seen | None:
+        """Return the chain that was chosen if it has that sequence; None otherwise."""
+        rows = chains_of(context.workspace, view)
+        row = find_chain(rows, chain)
+        return cls(view, rows, row) if row and row["sequence"] == sequence.upper() else None
+
+    def predict(self, context: Context, place: str) -> dict[str, Any]:
+        return predict_chain(context.workspace, place, self.view, self.row)
+
+    def draw(self, record: dict[str, Any], words: Words) -> str:
+        colouring = colour_chain(self.row, "prediction", words, str(record["prediction"]))
+        return viewer(self.rows, self.row, self.view, colouring, words)
 
 
 def clean_sequence(text: str) -> str:
@@ -91,9 +130,13 @@ def clean_sequence(text: str) -> str:
     return clean
 
 
+def _is_by_residue(record: dict[str, Any], sequence: str) -> bool:
+    return len(str(record.get("prediction", ""))) >= len(sequence) > 1
+
+
 def _answer(record: dict[str, Any], sequence: str, words: Words) -> str:
     """Show the prediction of one sequence in full."""
-    if len(str(record.get("prediction", ""))) >= len(sequence) > 1:
+    if _is_by_residue(record, sequence):
         return coloured(sequence, record, words)
     shown = {
         name: value
@@ -127,10 +170,10 @@ def _build_batch(context: Context, shared: Shared, picker: gr.Dropdown) -> None:
 
     def begin(run: str | None, source: str | None, size: str) -> tuple[str, Any]:
         try:
-            place, checked = check_run(context, run), workspace.check_data(source or "")
+            model, checked = check_model(context, run), workspace.check_data(source or "")
             out = workspace.new_result() / OUTPUT
             extra = [f"--tokens-per-batch={int(size)}"] if size.strip() else []
-            job = jobs.start("predict", [place, checked, f"--out={out}", *extra], run=place)
+            job = jobs.start("predict", [model.place, checked, f"--out={out}", *extra], run=model.run)
         except ValueError:
             error = DataError(f"{size!r} is no number of tokens.", fix=words("predict.tokens_help"))
             return markup.problem(error, words), gr.skip()

@@ -13,6 +13,7 @@ from profactory.jobs import Job
 from profactory.web import markup
 from profactory.web.board import Result, build_board, result_folder, result_link
 from profactory.web.context import QUICK, Context, Shared
+from profactory.web.pushing import build_push
 from profactory.web.trained import check_run, model_picker
 
 FORMATS = ("zip", "merged", "onnx", "openvino")
@@ -48,6 +49,8 @@ def build(context: Context, shared: Shared) -> None:
     build_board(
         context, shared, tab="share", verb="export", opened=opened, make_result=lambda: _result(context)
     )
+    with gr.Accordion(words("push.title"), open=False):
+        build_push(context, shared, picker)
     with gr.Accordion(words("share.card"), open=False):
         card = gr.Markdown(words("share.no_card"), elem_id="share-card")
     picker.change(lambda run: _card(context, run), picker, card, **QUICK)
