@@ -57,12 +57,15 @@ class Finding:
         The numbers.
     remedies
         What to try, the most promising first, as it is typed.
+    message
+        Which of the sentences of its kind it is; with `evidence` enough to say it in another language.
     """
 
     kind: str
     sentence: str
     evidence: Mapping[str, Any]
     remedies: tuple[str, ...]
+    message: str = ""
 
 
 def overfitting(course: Course) -> Finding | None:
@@ -81,8 +84,10 @@ def overfitting(course: Course) -> Finding | None:
         "last_training_loss": float(train[-1]),
         "training_loss_of_the_kept_weights": float(train[kept]),
         "validation_loss_of_the_kept_weights": float(validation[kept]),
+        "kept_at": course.at(kept),
     }
-    if rise >= RISE and fell:
+    rising = rise >= RISE and fell
+    if rising:
         what = (
             f"the validation loss rose from {number(validation[lowest])} ({course.at(lowest)}) to"
             f" {number(validation[-1])} while the training loss fell to {number(train[-1])};"
@@ -93,7 +98,10 @@ def overfitting(course: Course) -> Finding | None:
             f"the weights that were kept ({course.at(kept)}) have a training loss of {number(train[kept])}"
             f" and a validation loss of {number(validation[kept])}"
         )
-    return Finding("overfitting", f"Overfitting: {what}.", evidence, _against_overfitting(course.settings))
+    remedies = _against_overfitting(course.settings)
+    return Finding(
+        "overfitting", f"Overfitting: {what}.", evidence, remedies, "rising" if rising else "apart"
+    )
 
 
 def _against_overfitting(settings: Mapping[str, Any]) -> tuple[str, ...]:
@@ -116,6 +124,7 @@ def underfitting(course: Course) -> Finding | None:
         evidence,
         ("--method lora" if frozen else "--lora-rank 16", "a larger --model", "--epochs with a higher number",
          "`profactory check` for wrong labels"),
+        "constant",
     )  # fmt: skip
 
 
@@ -145,8 +154,9 @@ def learning_rate_too_high(course: Course) -> Finding | None:
         )
     else:
         what = f"the training loss ended at {number(last)} after it had been down to {number(lowest)}"
+    message = "rolled_back" if course.rollbacks else "exploded" if exploded else "risen"
     remedies = (_rate(course, 0.1), "--warmup-ratio 0.1", "--max-grad-norm 1")
-    return Finding("learning_rate_too_high", f"Learning rate too high: {what}.", evidence, remedies)
+    return Finding("learning_rate_too_high", f"Learning rate too high: {what}.", evidence, remedies, message)
 
 
 def learning_rate_too_low(course: Course) -> Finding | None:
@@ -174,14 +184,16 @@ def learning_rate_too_low(course: Course) -> Finding | None:
             f" {number(loss[-1])}, {share:.0%} of it in the second half)"
         )
         evidence["share_of_the_fall_in_the_second_half"] = share
+        message = "falling"
     elif effort[-1] < EFFORT and course.settings.get("optimizer") != "sgd":
         what = (
             f"the loss did not move ({number(loss[0])} to {number(loss[-1])}), and the learning rates of all"
             f" steps add up to {number(float(effort[-1]))}: no weight can have moved further"
         )
+        message = "still"
     else:
         return None
-    return Finding("learning_rate_too_low", f"Learning rate too low: {what}.", evidence, remedies)
+    return Finding("learning_rate_too_low", f"Learning rate too low: {what}.", evidence, remedies, message)
 
 
 def _rate(course: Course, factor: float) -> str:
@@ -196,13 +208,14 @@ def unstable_loss(course: Course) -> Finding | None:
     if not train and validation < PEAKS:
         return None
     evidence = {"peaks_of_the_training_loss": train, "peaks_of_the_validation_loss": validation,
-                "height_of_a_peak": height}  # fmt: skip
+                "height_of_a_peak": height, "evaluations": len(course.history)}  # fmt: skip
     return Finding(
         "unstable_loss",
         f"Unstable loss: the training loss has {train} and the validation loss {validation} peaks higher than"
         f" {number(height)} over {len(course.history)} evaluations.",
         evidence,
         (_rate(course, 0.3), "--gradient-accumulation-steps 4", "`profactory check` for wrong labels"),
+        "peaks",
     )
 
 
@@ -232,13 +245,14 @@ def class_collapse(table: list[dict[str, Any]], split: str, rows: int, *, exclus
     if not (collapsed or forgotten):
         return None
     evidence = {"split": split, "most_predicted": most["class"], "share_of_predictions": share,
-                "share_of_labels": labels, "never_predicted": missed}  # fmt: skip
+                "share_of_labels": labels, "never_predicted": missed, "classes": enough}  # fmt: skip
     if collapsed:
         what = f"{share:.0%} of the {split} predictions are {most['class']!r}, and {labels:.0%} of the labels"
     else:
         what = f"{len(missed)} of {enough} classes are never predicted on the {split} data"
     remedies = ("--class-weights balanced", "--monitor f1_macro", "a lower --learning-rate")
-    return Finding("class_collapse", f"Class collapse: {what}.", evidence, remedies)
+    message = "one_class" if collapsed else "never"
+    return Finding("class_collapse", f"Class collapse: {what}.", evidence, remedies, message)
 
 
 def test_below_validation(metrics: Mapping[str, Any], leakage: Mapping[str, Any] | None) -> Finding | None:
@@ -272,4 +286,5 @@ def test_below_validation(metrics: Mapping[str, Any], leakage: Mapping[str, Any]
         + ("" if near is None else f" {near:,} test sequences have a relative of 90 % identity in train."),
         evidence,
         ("--split homology", "--seeds 3", "--dropout 0.3"),
+        "below" if near is None else "below_near",
     )

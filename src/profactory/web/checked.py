@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from profactory.errors import SHOWN_PROBLEMS, Problem
 from profactory.web import charts, markup
+from profactory.web.sentences import warning_sentence
 from profactory.web.words import Words
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ Report = Mapping[str, Any]
 
 def summary(report: Report, words: Words) -> str:
     """Show whether the data can be used, what is in them, and what would spoil training."""
-    return _verdict(report, words) + _facts(report, words) + _warnings(report) + _problems(report, words)
+    return (
+        _verdict(report, words) + _facts(report, words) + _warnings(report, words) + _problems(report, words)
+    )
 
 
 def label_chart(report: Report, words: Words) -> Figure | None:
@@ -69,8 +72,9 @@ def _facts(report: Report, words: Words) -> str:
     )
 
 
-def _warnings(report: Report) -> str:
-    return "".join(markup.note(str(warning), kind="warn") for warning in report["warnings"])
+def _warnings(report: Report, words: Words) -> str:
+    said = (warning_sentence(str(warning), words) for warning in report["warnings"])
+    return "".join(markup.note(text, kind="warn") for text in said)
 
 
 def _problems(report: Report, words: Words) -> str:

@@ -12,7 +12,7 @@ from profactory.data.structure_strings import KINDS
 from profactory.data.writing import open_writer
 from profactory.errors import DataError
 from profactory.files import read_json
-from profactory.structure.viewing import CHAINS, TABLE
+from profactory.structure.viewing import CHAINS
 from profactory.web import markup
 from profactory.web.commands import ask, ask_module
 from profactory.web.residues import (
@@ -173,4 +173,5 @@ def _record(out: Path) -> dict[str, Any]:
     (record,) = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines() if line]
     if record.get("error"):
         raise DataError(f"There is no prediction: {record['error']}")
-    return {name: value for name, value in record.items() if name not in ("id", "sequence", *_READ) and value not in (None, "")}
+    given = ("id", "sequence", *_READ)
+    return {name: value for name, value in record.items() if name not in given and value not in (None, "")}

@@ -11,6 +11,7 @@ from profactory.files import read_json
 from profactory.jobs import Job
 from profactory.web import charts, markup
 from profactory.web.context import Context
+from profactory.web.sentences import finding_sentence, remedies_of, verdict_sentence
 from profactory.web.standing import Standing, metrics_of
 from profactory.web.watching import tail
 from profactory.web.words import Words
@@ -153,8 +154,8 @@ def metric_table(metrics: dict[str, Any], words: Words) -> str:
         [row["name"], row["cells"][0][0], row["cells"][0][1], *row["baselines"]]
         for row in metric_rows({"baselines": {}, **metrics})
     ]
-    verdict = (metrics.get("comparison") or {}).get("sentence", "")
-    text = f"<p>{markup.safe(verdict)}</p>" if verdict and words.language == "en" else ""
+    verdict = verdict_sentence(metrics, words)
+    text = f"<p>{markup.safe(verdict)}</p>" if verdict else ""
     return text + markup.table(head, rows, caption=words("result.caption"), numbers=range(1, len(head)))
 
 
@@ -202,6 +203,6 @@ def _diagnosis(context: Context, standing: Standing) -> str:
 
 
 def _finding(finding: dict[str, Any], words: Words) -> str:
-    remedies = ", ".join(map(str, finding.get("remedies", [])))
+    remedies = remedies_of(finding, words)
     detail = words("runs.remedies", remedies=remedies) if remedies else ""
-    return markup.note(str(finding.get("sentence", "")), kind="warn", detail=detail)
+    return markup.note(finding_sentence(finding, words), kind="warn", detail=detail)

@@ -28,7 +28,9 @@ class Words:
 
     def __init__(self, language: str) -> None:
         self.language = language
-        self._texts = load_texts(language)
+        self._texts = dict(load_texts(language))
+        if language != "en":  # English sentences are written by the commands themselves
+            self._texts |= load_texts(f"sentences_{language}")
         self._settings = load_texts(f"settings_{language}") if language != "en" else {}
 
     def __call__(self, key: str, **values: object) -> str:

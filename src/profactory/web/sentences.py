@@ -1,0 +1,104 @@
+"""What the diagnosis, the verdict and the check say, in the language of the page.
+
+Runs and commands write English sentences beside the numbers that they are made of; in another language the
+page says the same with these numbers, and what it has no words for stays as it was written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from profactory.evaluation.formats import number
+from profactory.evaluation.names import label_of
+from profactory.web.words import Words
+
+#: Warnings of ``profactory check``; # stands for a number.
+_WARNINGS = {
+    "in_train": r"(?P<shared>#) of (?P<rows>#) (?P<split>\w+) rows have a sequence that is also in train;.*",
+    "contradictory": r"(?P<count>#) sequences occur with more than one label;.*",
+    "duplicates": r"(?P<count>#) rows repeat a sequence;.*",
+    "too_long_residues": r"(?P<count>#) sequences have more than (?P<most>#) residues:.*labels of residues.*",
+    "too_long": r"(?P<count>#) sequences have more than (?P<most>#) residues:.*",
+    "few": r"(?P<count>#) rows are few:.*",
+    "rare": r"(?P<rare>#) of (?P<classes>#) classes have fewer than (?P<least>#) rows: (?P<names>.*)\.",
+    "imbalanced": r"The classes are imbalanced;.*",
+    "no_labels": r"No label column was found.*",
+}
+_NUMBER = r"[\d,]+"
+
+
+def finding_sentence(finding: Mapping[str, Any], words: Words) -> str:
+    """Say one finding of ``diagnosis.json``."""
+    key = f"finding.{finding.get('kind')}.{finding.get('message')}"
+    return _said(words, key, _evidence(finding, words), str(finding.get("sentence", "")))
+
+
+def remedies_of(finding: Mapping[str, Any], words: Words) -> str:
+    """List what would help; options stay as they are typed."""
+    return ", ".join(words.maybe(f"remedy.{remedy}", str(remedy)) for remedy in finding.get("remedies", []))
+
+
+def verdict_sentence(metrics: Mapping[str, Any], words: Words) -> str:
+    """Say how the model compares with a baseline, by ``metrics.json``; nothing if it was not compared."""
+    found = metrics.get("comparison") or {}
+    sentence = str(found.get("sentence", ""))
+    if not sentence:
+        return ""
+    metric, against = found["metric"], found["against"]
+    windows = against == "composition" and str(metrics.get("task", "")).startswith("residue_")
+    values = {
+        "metric": label_of(metric),
+        "model": number(metrics[metrics["main_split"]].get(metric, {}).get("value")),
+        "other": number(metrics.get("baselines", {}).get(against, {}).get(metric, {}).get("value")),
+        "against": words.maybe(f"verdict.against_{'windows' if windows else against}", against),
+        **{name: number(found[name], sign=True) for name in ("difference", "low", "high")},
+    }
+    return _said(words, f"verdict.{found['outcome']}", values, sentence)
+
+
+def warning_sentence(warning: str, words: Words) -> str:
+    """Say one warning of ``profactory check``."""
+    for name, pattern in _WARNINGS.items():
+        if found := re.fullmatch(pattern.replace("#", _NUMBER), warning, re.DOTALL):
+            values = found.groupdict()
+            if "split" in values:
+                values["split"] = words.maybe(f"result.{values['split']}", values["split"])
+            return _said(words, f"warning.{name}", values, warning)
+    return warning
+
+
+def _said(words: Words, key: str, values: Mapping[str, Any], default: str) -> str:
+    text = words.maybe(key, "") if words.language != "en" else ""
+    try:
+        return text.format_map(values) if text else default
+    except KeyError:
+        return default  # a run of an older version, which did not note all of this
+
+
+def _evidence(finding: Mapping[str, Any], words: Words) -> dict[str, Any]:
+    """Return the numbers of a finding as they are read."""
+    shown: dict[str, Any] = {}
+    for name, value in (finding.get("evidence") or {}).items():
+        if name.startswith("share_"):
+            shown[name] = f"{value:.0%}"
+        elif isinstance(value, Mapping):
+            shown[name] = number(value.get("value")) if "value" in value else ""
+            shown |= {f"{name}_{inner}": f"{n:,}" for inner, n in value.items() if isinstance(n, int)}
+        elif isinstance(value, list):
+            shown[name] = len(value)
+        elif isinstance(value, str):
+            shown[name] = _named(name, value, words)
+        else:
+            shown[name] = number(value)
+    return shown
+
+
+def _named(name: str, value: str, words: Words) -> str:
+    if name == "metric":
+        return label_of(value)
+    if name == "split":
+        return words.maybe(f"result.{value}", value)
+    unit, _, place = value.partition(" ")
+    return words.maybe(f"at.{unit}", value).format(place=place) if name.endswith("at") else value
