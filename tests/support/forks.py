@@ -16,7 +16,11 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-IMPORTED_BEFORE = ["profactory.api", "profactory.pipeline.train", "profactory.pipeline.evaluate"]
+IMPORTED_BEFORE = [
+    *("profactory.api", "profactory.pipeline.train", "profactory.pipeline.evaluate", "profactory.cli.train"),
+    # Imported by us when they are needed, and most of the start of a process that trains an adapter.
+    *("peft", "transformers.models.esm.modeling_esm", "transformers.models.esm.tokenization_esm"),
+]
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload([*IMPORTED_BEFORE, __name__])
 
