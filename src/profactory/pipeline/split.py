@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from profactory.data.dataset import Dataset
+from profactory.data.leakage import Leakage, find_leakage_anyhow
 from profactory.data.prepare import prepare_dataset
 from profactory.data.splitting import assign_splits
 from profactory.data.writing import open_writer
@@ -34,20 +35,26 @@ class SplitReport:
         Rows per split.
     note
         How the rows were divided.
+    leakage
+        How near the test sequences are to the training sequences; None without a test or a training set.
     """
 
     out: Path
     counts: dict[str, int]
     note: str
+    leakage: Leakage | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-ready values."""
-        return {"out": str(self.out), "counts": self.counts, "note": self.note}
+        leakage = self.leakage.to_dict() if self.leakage else None
+        return {"out": str(self.out), "counts": self.counts, "note": self.note, "leakage": leakage}
 
     def text(self) -> str:
         """Return the report as lines for people."""
         files = [f"{name:<11}{rows:>10,}  {self.out / (name + '.csv')}" for name, rows in self.counts.items()]
-        return "\n".join([self.note, *files] if self.note else files)
+        found = self.leakage
+        said = [f"Test against train: {found.summary}", found.warning] if found else []
+        return "\n".join(filter(None, [self.note, *files, *said]))
 
 
 def split_data(
@@ -93,7 +100,10 @@ def split_data(
         (folder / f"{name}.csv").unlink(missing_ok=True)
         if len(indices):
             _write(dataset, indices, name, folder / f"{name}.csv")
-    return SplitReport(folder, {name: len(indices) for name, indices in rows.items()}, result.note)
+    counts = {name: len(indices) for name, indices in rows.items()}
+    both = counts["train"] and counts["test"]
+    leakage = find_leakage_anyhow(dataset, result.splits, seed=seed) if both else None
+    return SplitReport(folder, counts, result.note, leakage)
 
 
 def _write(dataset: Dataset, rows: NDArray[np.int64], split: str, path: Path) -> None:

@@ -42,6 +42,34 @@ def length_chart(report: Report, words: Words) -> Figure:
     return charts.histogram(found["edges"], found["counts"], words("check.length"), words)
 
 
+def division(report: Report, words: Words) -> str:
+    """Show how data were divided: rows per part, and how new the test sequences are."""
+    counts = {words(f"result.{name}"): rows for name, rows in report["counts"].items()}
+    found = report.get("leakage")
+    if not found:
+        return markup.facts(counts)
+    examined = f"{found['test_rows_examined']:,}"
+    near = {
+        words("check.exact"): found["exact_duplicates"].get("train-test", 0),
+        words("check.near"): f"{found['near_duplicates']:,} / {examined}",
+        words("check.strangers"): f"{found['no_relative_found']:,} / {examined}",
+    }
+    text = markup.facts({**counts, **near})
+    estimated = "" if found["method"] == "mmseqs2" else markup.note(words("check.estimated"))
+    warned = found["test_rows_examined"] and found["warning"]
+    return text + estimated + (markup.note(words("check.leaking"), kind="warn") if warned else "")
+
+
+def relatives_chart(report: Report, words: Words) -> Figure | None:
+    """Draw how near each test sequence is to its nearest training sequence; None where nobody looked."""
+    found = report.get("leakage")
+    if not found:
+        return None
+    histogram = found["identity_histogram"]
+    edges = [100 * edge for edge in histogram["edges"]]
+    return charts.histogram(edges, histogram["counts"], words("check.identity"), words)
+
+
 def _verdict(report: Report, words: Words) -> str:
     counts = report["counts"]
     values = {"used": f"{counts['used']:,}", "rejected": f"{counts['rejected']:,}"}

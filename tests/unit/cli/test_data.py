@@ -37,6 +37,30 @@ def test_split_puts_every_row_into_one_file(
     )
 
 
+def test_split_says_how_near_test_and_training_sequences_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ten proteins, each twice: half of the test set is also in train when rows are divided as given."""
+    proteins = [
+        "".join("ACDEFGHIKLMNPQRSTVWY"[(i * k + k * k) % 20] for k in range(60)) for i in range(1, 11)
+    ]
+    rows = [(p, "train") for p in proteins] + [(p, "test") for p in proteins[:2]]
+    rows += [(proteins[2][:30] + proteins[3][30:][::-1], "test"), ("W" * 60, "test")]
+    source = tmp_path / "in.csv"
+    source.write_text("sequence,split\n" + "".join(f"{s},{part}\n" for s, part in rows))
+    typed = ["split", str(source), "--out", str(tmp_path / "parts"), "--method", "given"]
+    assert main([*typed, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["leakage"]
+    assert found["exact_duplicates"]["train-test"] == 2
+    assert (found["test_rows_examined"], found["near_duplicates"]) == (4, 2)
+    assert sum(found["identity_histogram"]["counts"]) == 4
+    assert main([*typed, "--overwrite"]) == 0
+    assert "Test against train: 2 exact duplicates, 2 of 4 with a relative" in capsys.readouterr().out
+    assert main(["split", str(source), "--out", str(tmp_path / "one"), "--ratios", "1", "0", "0", "--method",
+                 "random", "--json"]) == 0  # fmt: skip
+    assert json.loads(capsys.readouterr().out)["leakage"] is None
+
+
 def test_split_overwrites_nothing_unasked(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

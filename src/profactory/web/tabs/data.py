@@ -41,6 +41,7 @@ def build(context: Context, shared: Shared) -> None:
             division = {name: make_control(name, words) for name in DIVISION}
         divide = gr.Button(words("data.divide_start"), elem_id="data-divide")
     made = gr.HTML(elem_id="data-made")
+    relatives = gr.Plot(show_label=False, visible=False, elem_id="data-relatives")
 
     def show(source: str | None) -> list[Any]:
         if not source:
@@ -62,27 +63,36 @@ def build(context: Context, shared: Shared) -> None:
         shown = gr.update(visible=True, value=checked.length_chart(found, words))
         return checked.summary(found, words), gr.update(visible=bars is not None, value=bars), shown
 
-    def mend(source: str | None, *values: Any) -> tuple[str, Any]:
+    def mend(source: str | None, *values: Any) -> tuple[str, Any, Any]:
         flags = _flags(COLUMNS, values)
-        return _make(
+        _, said, chosen = _make(
             context,
             source,
             lambda out: ask("check", [workspace.check_data(source or ""), *flags, "--fix", f"--out={out}"]),
         )
+        return said, chosen, gr.update(visible=False)
 
-    def split(source: str | None, *values: Any) -> tuple[str, Any]:
+    def split(source: str | None, *values: Any) -> tuple[str, Any, Any]:
         def work(out: Path) -> Any:
             asked = read_form(dict(zip((*COLUMNS, *DIVISION), values, strict=True)))
             names = {DIVISION.get(name, name): value for name, value in asked.items()}
             return ask("split", [workspace.check_data(source or ""), f"--out={out}", *as_flags(names)])
 
-        return _make(context, source, work)
+        report, said, chosen = _make(context, source, work)
+        if report is None:
+            return said, chosen, gr.update(visible=False)
+        figure = checked.relatives_chart(report, words)
+        return (
+            said + checked.division(report, words),
+            chosen,
+            gr.update(visible=figure is not None, value=figure),
+        )
 
     controls = [picker.choice, *columns.values()]
     picker.choice.change(show, picker.choice, [look, *columns.values()], **QUICK)
     check.click(look_closely, controls, [report, labels, lengths], **SLOW)
-    fix.click(mend, controls, [made, picker.choice], **SLOW)
-    divide.click(split, [*controls, *division.values()], [made, picker.choice], **SLOW)
+    fix.click(mend, controls, [made, picker.choice, relatives], **SLOW)
+    divide.click(split, [*controls, *division.values()], [made, picker.choice, relatives], **SLOW)
     use.click(
         lambda source: (source or "", gr.Tabs(selected="train")),
         picker.choice,
@@ -95,18 +105,18 @@ def _flags(names: tuple[str, ...], values: tuple[Any, ...]) -> list[str]:
     return as_flags(read_form(dict(zip(names, values, strict=True))))
 
 
-def _make(context: Context, source: str | None, work: Callable[[Path], Any]) -> tuple[str, Any]:
-    """Let a command write files; show them, and choose them as the data."""
+def _make(context: Context, source: str | None, work: Callable[[Path], Any]) -> tuple[Any, str, Any]:
+    """Let a command write files; return its report, HTML that shows them, and the data to be chosen."""
     workspace, words = context.workspace, context.words
     out = workspace.new_result()
     try:
         if not source:
             raise ConfigError("No data were chosen.", fix=words("data.empty_hint"))
-        work(out)
+        report = work(out)
     except ProFactoryError as error:
-        return markup.problem(error, words), gr.skip()
+        return None, markup.problem(error, words), gr.skip()
     names = sorted(file.name for file in out.iterdir() if file.is_file() and not file.name.startswith("."))
     links = [markup.link(f"../results/{out.name}/{name}", name, download=True) for name in names]
     data = out / "clean.csv" if (out / "clean.csv").is_file() else out
     note = markup.note(words("data.made"), kind="good")
-    return note + markup.links(links), str(data)
+    return report, note + markup.links(links), str(data)
