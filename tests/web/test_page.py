@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -135,6 +135,26 @@ def test_names_from_data_stay_names(server: Server, page: Page, requests: list[R
     assert not run.path.exists()
 
 
+def test_a_line_of_a_megabyte_in_the_log_does_not_hang_the_page(server: Server, page: Page) -> None:
+    run = Run.create(server.folder / "runs" / "wordy", {"data": "x", "model": "mini", "method": "freeze"})
+    run.set_status("failed", error={"error": "DataError", "found": "Wordy.", "expected": "", "fix": ""})
+    log = run.path / "log.txt"
+    log.write_text("x" * (1 << 20) + "end of the line", encoding="utf-8")
+    visit(page, server.address, run="wordy")
+    page.get_by_role("button", name="Log").click()
+    expect(page.locator("#run-log")).to_contain_text("end of the line")
+    with log.open("a", encoding="utf-8") as file:  # it grows while somebody looks
+        file.write("\n" + "y" * (1 << 20) + "\nlast line\n")
+    expect(page.locator("#run-log")).to_contain_text("last line")
+    assert len(page.locator("#run-log").inner_text()) < 50_000
+    open_tab(page, "Help")
+    expect(page.locator("#question-1")).to_be_visible()
+    open_tab(page, "Runs")
+    page.locator("#run-delete").click()
+    page.locator("#run-delete-sure").click()
+    expect(page.locator("#runs-list")).not_to_contain_text("wordy")
+
+
 # ---------------------------------------------------------------- other hosts, other paths
 
 
@@ -157,8 +177,38 @@ def test_another_host_asks_for_the_token_that_was_printed(tmp_path: Path, page: 
         page.get_by_role("button", name="Enter").click()
         expect(page.get_by_role("tab", name="Data", exact=True)).to_be_visible()
         assert token not in page.url
+        written = [path for path in tmp_path.rglob("*") if path.is_file()]
+        assert [path for path in written if token.encode() in path.read_bytes()] == []
     finally:
         server.stop()
+
+
+def test_a_file_that_is_too_large_is_refused_in_words(tmp_path: Path, page: Page) -> None:
+    server = Server(tmp_path, tmp_path / "cache")
+    server.start("--upload-megabytes", "1")
+    try:
+        for name, size in {"large.csv": 2 << 20, "right.csv": 900_000}.items():
+            row = f"{'MKTAYIAKQR' * 8},a\n"
+            (tmp_path / name).write_text("sequence,label\n" + row * (size // len(row)), encoding="utf-8")
+        kept = tmp_path / "runs" / ".uploads"
+        visit(page, server.address, tab="data")
+        upload(page, "data-upload", tmp_path / "large.csv")
+        expect(page.locator("body")).to_contain_text("exceed the maximum")
+        for number in range(5):  # five times the largest file in a day
+            upload(page, "data-upload", tmp_path / "right.csv")
+            _wait(page, lambda count=number + 1: len(list(kept.glob("*/right.csv"))) == count)
+        upload(page, "data-upload", tmp_path / "right.csv")
+        expect(page.locator("body")).to_contain_text("in a day")
+    finally:
+        server.stop()
+
+
+def _wait(page: Page, reached: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if reached():
+            return
+        page.wait_for_timeout(100)
+    pytest.fail("it did not come to that")
 
 
 @pytest.fixture

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.web.conftest import Server
-from tests.web.hands import choose, fill, upload, visit
+from tests.web.hands import choose, fill, upload, visit, wait_for_state
 
 pytestmark = pytest.mark.slow
 RUN = "trained"
@@ -90,6 +91,41 @@ def test_an_exported_model_predicts_the_same(server: Server, page: Page) -> None
     page.locator("#predict-go").click()
     answer = page.locator("#predict-answer .pf-big")
     expect(answer).to_have_text(of_run[0]["prediction"], timeout=180_000)
+
+
+def test_the_command_that_is_shown_does_the_same_in_a_terminal(
+    server: Server, table: Path, page: Page
+) -> None:
+    visit(page, server.address, tab="train")
+    upload(page, "train-upload", table)
+    choose(page, "setting-method", "freeze")
+    fill(page, "setting-epochs", "2")
+    fill(page, "train-name", "on-the-page")
+    command = page.locator("#train-preview code")
+    expect(command).to_contain_text("--out=runs/on-the-page --method=freeze --epochs=2")
+    program, *typed = shlex.split(command.inner_text())
+    assert program == "profactory"
+    page.locator("#train-start").click()
+    wait_for_state(page, "finished")
+    server.run(*(word.replace("runs/on-the-page", "runs/typed") for word in typed))
+    ours, theirs = (server.folder / "runs" / name for name in ("on-the-page", "typed"))
+    assert _measured(ours) == _measured(theirs)
+    assert _losses(ours) == _losses(theirs)
+    names = ("model.safetensors", "head.safetensors")
+    weights = [{p.name: p.read_bytes() for p in (run / "model").rglob("*") if p.name in names}
+               for run in (ours, theirs)]  # fmt: skip
+    assert weights[0]
+    assert weights[0] == weights[1]
+
+
+def _measured(run: Path) -> dict[str, object]:
+    metrics = json.loads((run / "report" / "metrics.json").read_text(encoding="utf-8"))
+    return {name: metrics[name] for name in ("test", "validation", "counts", "baselines")}
+
+
+def _losses(run: Path) -> list[object]:
+    events = map(json.loads, (run / "events.jsonl").read_text(encoding="utf-8").splitlines())
+    return [(e["event"], e.get("loss"), e.get("metrics")) for e in events if e["event"] != "message"]
 
 
 def test_settings_come_back_from_a_run_and_from_a_file(server: Server, page: Page) -> None:

@@ -26,6 +26,8 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from profactory.errors import ConfigError
+from profactory.web.quota import COOKIE as VISITOR
+from profactory.web.quota import Quota, is_upload, new_visitor
 from profactory.web.words import Words, preferred_language
 from profactory.web.workspace import is_inside
 
@@ -109,11 +111,15 @@ class Gate:
     uploads
         Folder of the files that were uploaded: the only ones that a request may name.
     prefix
-        Path under which a proxy serves the page; for the cookie.
+        Path under which a proxy serves the page; for the cookies.
+    quota
+        How much each visitor may upload; None for no limit.
     """
 
-    def __init__(self, app: ASGIApp, token: str, uploads: Path, prefix: str = "") -> None:
-        self.app, self.token, self.uploads, self.prefix = app, token, uploads, prefix
+    def __init__(
+        self, app: ASGIApp, token: str, uploads: Path, prefix: str = "", quota: Quota | None = None
+    ) -> None:
+        self.app, self.token, self.uploads, self.prefix, self.quota = app, token, uploads, prefix, quota
         self.back_off = BackOff()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -128,7 +134,15 @@ class Gate:
         answer = self._refusal(request) or await self._at_the_door(request)
         if answer is None and HANDLERS.search(request.url.path):
             answer, receive = await self._inspected(request)
-        await (answer or self.app)(scope, receive, _with_headers(send))
+        if answer is None and self.quota and is_upload(request):
+            answer, receive = self.quota.refusal(request), self.quota.counting(request)
+        await (answer or self.app)(scope, receive, _with_headers(send, self._visitor_cookie(request)))
+
+    def _visitor_cookie(self, request: Request) -> str:
+        """Return the header that gives a browser its name, if it has none and asks for a page."""
+        if self.quota is None or VISITOR in request.cookies or not _wants_page(request):
+            return ""
+        return f"{VISITOR}={new_visitor()}; Path={self.prefix or '/'}; HttpOnly; SameSite=strict"
 
     def _refusal(self, request: Request) -> Response | None:
         """Refuse closed endpoints, and what another web site makes the visitor's browser send."""
@@ -250,10 +264,12 @@ def _wants_page(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "")
 
 
-def _with_headers(send: Send) -> Callable[[Message], Awaitable[None]]:
+def _with_headers(send: Send, cookie: str = "") -> Callable[[Message], Awaitable[None]]:
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
+            if cookie:
+                headers.append("Set-Cookie", cookie)
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
         await send(message)

@@ -62,14 +62,14 @@ def choices_of(annotation: Any) -> list[str]:
     return []
 
 
-def make_control(name: str, words: Words) -> gr.components.Component:
-    """Return the control of one setting."""
+def make_control(name: str, words: Words, *, tab: str = "setting") -> gr.components.Component:
+    """Return the control of one setting; `tab` begins its identifier in the document."""
     field = TrainConfig.model_fields[name]
     kind = kind_of(field.annotation)
     common: dict[str, Any] = {
         "label": words.setting(name, "label", name.replace("_", " ").capitalize()),
         "info": words.setting(name, "help", field.description or ""),
-        "elem_id": f"setting-{name}",
+        "elem_id": f"{tab}-{name}",
         "interactive": True,
     }
     if name == "model":

@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from profactory.config import TrainConfig
-from profactory.errors import UnknownModelError
+from profactory.errors import ConfigError, Problem, UnknownModelError
 from profactory.jobs import as_flags
 from profactory.runs.listing import run_name
 from profactory.web.form import read_form
 from profactory.web.workspace import Workspace, is_inside
+
+#: Settings that name a file or folder beside data and model.
+PLACES = ("structures", "init")
+#: Settings for structures beside a table, which evaluation and prediction have too.
+STRUCTURES = ("structures", "missing_structure")
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ def plan_training(workspace: Workspace, source: str, name: str, values: Mapping[
     checked = workspace.check_data(source)
     settings = read_form(values)
     check_model(workspace, settings.get("model", ""))
+    check_places(workspace, settings)
     run = workspace.run_path(name)
     return Plan(run, "train", [checked, f"--out={run}", *as_flags(settings)])
 
@@ -100,3 +106,49 @@ def check_model(workspace: Workspace, name: str) -> None:
             expected=f"a name of the catalogue, a Hub id, a folder in {workspace.runs} or {workspace.data}",
             fix="copy the model there, or train it in a terminal",
         )
+
+
+def check_places(workspace: Workspace, settings: Mapping[str, Any]) -> None:
+    """Refuse settings that name a file or folder which the page may not read.
+
+    Raises
+    ------
+    ConfigError
+        With all of them.
+    """
+    folders = (workspace.data, workspace.runs)
+    wrong = [
+        Problem(f"{name}: {settings[name]!r} is not in the folders of this page")
+        for name in PLACES
+        if settings.get(name)
+        and not any(is_inside(Path(settings[name]).expanduser(), folder) for folder in folders)
+    ]
+    if wrong:
+        raise ConfigError(
+            "The page may not read what the settings name.",
+            expected=f"a path in {workspace.data} or {workspace.runs}",
+            fix="copy it there, or do this in a terminal",
+            problems=wrong,
+        )
+
+
+def structure_flags(workspace: Workspace, values: Mapping[str, Any]) -> list[str]:
+    """Return the flags for structures beside a table; none where none were named.
+
+    Parameters
+    ----------
+    workspace
+        Of the page.
+    values
+        Content of the controls of :data:`STRUCTURES` by name.
+
+    Raises
+    ------
+    ConfigError
+        The page may not read them.
+    """
+    if not str(values.get("structures") or "").strip():
+        return []
+    settings = read_form(values)
+    check_places(workspace, settings)
+    return as_flags(settings)

@@ -28,12 +28,15 @@ from profactory.web.access import Gate, check_token
 from profactory.web.context import Context
 from profactory.web.downloads import offer_results, offer_runs, offer_structures, offer_viewer
 from profactory.web.page import LOGO, build_page
+from profactory.web.quota import Quota
 from profactory.web.theme import SCRIPT, STYLE, make_theme
 from profactory.web.watching import EventLogs
 from profactory.web.words import LANGUAGES, Words, preferred_language
 from profactory.web.workspace import Workspace
 
 UPLOAD_MEGABYTES = 200
+#: One visitor may upload so many times the largest file in a day.
+UPLOADS_A_DAY = 5
 COOKIE_SECONDS = 365 * 24 * 3600
 
 
@@ -85,7 +88,8 @@ def make_app(
         page.has_launched = (
             True  # else Gradio takes files of any path for uploads: it looks only at launched pages
         )
-    app.add_middleware(Gate, token=token, uploads=Path(get_upload_folder()), prefix=prefix)
+    quota = Quota((upload_megabytes << 20) * UPLOADS_A_DAY)
+    app.add_middleware(Gate, token=token, uploads=Path(get_upload_folder()), prefix=prefix, quota=quota)
     return app
 
 

@@ -92,7 +92,7 @@ def fingerprint(*paths: Path) -> tuple[tuple[int, int], ...]:
 
 
 def tail(path: Path, limit: int = LOG_BYTES) -> str:
-    """Return the last lines of a text file, or nothing if there is none."""
+    """Return the last lines of a text file, or nothing if there is none; of a longer line its end."""
     try:
         with path.open("rb") as source:
             size = source.seek(0, os.SEEK_END)
@@ -100,7 +100,10 @@ def tail(path: Path, limit: int = LOG_BYTES) -> str:
             text = source.read().decode("utf-8", errors="replace")
     except FileNotFoundError:
         return ""
-    return text if size <= limit else text.partition("\n")[2]
+    if size <= limit:
+        return text
+    _, cut, rest = text.partition("\n")
+    return rest if cut and rest else f"… {text}"
 
 
 def _mark(path: Path) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -40,11 +41,11 @@ def test_split_puts_every_row_into_one_file(
 def test_split_says_how_near_test_and_training_sequences_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Ten proteins, each twice: half of the test set is also in train when rows are divided as given."""
-    proteins = [
-        "".join("ACDEFGHIKLMNPQRSTVWY"[(i * k + k * k) % 20] for k in range(60)) for i in range(1, 11)
-    ]
+    """Ten proteins in train; two of them in test, with one of two halves and one without a relative."""
+    draw = random.Random(7)
+    proteins = ["".join(draw.choices("ACDEFGHIKLMNPQRSTVWY", k=60)) for _ in range(10)]
     rows = [(p, "train") for p in proteins] + [(p, "test") for p in proteins[:2]]
+    rows += [("ACDEF" * 12, "validation")]
     rows += [(proteins[2][:30] + proteins[3][30:][::-1], "test"), ("W" * 60, "test")]
     source = tmp_path / "in.csv"
     source.write_text("sequence,split\n" + "".join(f"{s},{part}\n" for s, part in rows))

@@ -49,3 +49,7 @@ def test_the_tail_begins_with_a_whole_line(tmp_path: Path) -> None:
     path.write_text("first line\nsecond\nthird\n", encoding="utf-8")
     assert tail(path, 12) == "third\n"
     assert tail(path) == "first line\nsecond\nthird\n"
+    path.write_text("short\n" + "x" * 100)
+    assert tail(path, 12) == f"… {'x' * 12}"  # a line without an end is shown by its end
+    path.write_text("x" * 100 + "\n")
+    assert tail(path, 12) == f"… {'x' * 11}\n"

@@ -13,7 +13,9 @@ from profactory.jobs import Job
 from profactory.web import markup
 from profactory.web.board import Result, build_board, result_folder, result_link
 from profactory.web.context import Context, Shared
+from profactory.web.form import make_control
 from profactory.web.picking import data_picker
+from profactory.web.planning import STRUCTURES, structure_flags
 from profactory.web.telling import metric_table, per_class_table
 from profactory.web.trained import any_model_picker, check_model
 
@@ -25,6 +27,8 @@ def build(context: Context, shared: Shared) -> None:
     workspace, words = context.workspace, context.words
     picker = any_model_picker(context, shared, tab="evaluate")
     data = data_picker(workspace, words, name="evaluate")
+    with gr.Accordion(words("use.structures"), open=False), gr.Row(elem_classes="pf-grid"):
+        structures = [make_control(name, words, tab="evaluate") for name in STRUCTURES]
     with gr.Row(elem_classes="pf-end"):
         choices = [(words("evaluate.all_rows"), ""), *((words(f"result.{split}"), split) for split in SPLITS)]
         split = gr.Dropdown(
@@ -37,10 +41,11 @@ def build(context: Context, shared: Shared) -> None:
         start = gr.Button(words("evaluate.start"), variant="primary", elem_id="evaluate-start")
     trouble, opened = gr.HTML(), gr.Textbox(visible="hidden")
 
-    def begin(run: str | None, source: str | None, part: str) -> tuple[str, Any]:
+    def begin(run: str | None, source: str | None, part: str, *values: Any) -> tuple[str, Any]:
         try:
             model, checked = check_model(context, run), workspace.check_data(source or "")
             extra = [f"--split={part}"] if part in SPLITS else []
+            extra += structure_flags(workspace, dict(zip(STRUCTURES, values, strict=True)))
             arguments = [model.place, checked, f"--out={workspace.new_result()}", *extra]
             job = jobs.start("evaluate", arguments, run=model.run)
         except ProFactoryError as error:
@@ -48,7 +53,11 @@ def build(context: Context, shared: Shared) -> None:
         return "", job.name
 
     start.click(
-        begin, [picker, data.choice, split], [trouble, opened], trigger_mode="once", show_progress="hidden"
+        begin,
+        [picker, data.choice, split, *structures],
+        [trouble, opened],
+        trigger_mode="once",
+        show_progress="hidden",
     )
     build_board(
         context, shared, tab="evaluate", verb="evaluate", opened=opened, make_result=lambda: _result(context)

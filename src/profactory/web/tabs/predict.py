@@ -14,7 +14,9 @@ from profactory.web import charts, markup, tables
 from profactory.web.board import Result, build_board, result_link
 from profactory.web.commands import ask
 from profactory.web.context import QUICK, Context, Shared
+from profactory.web.form import make_control
 from profactory.web.picking import data_picker
+from profactory.web.planning import STRUCTURES, structure_flags
 from profactory.web.residues import coloured
 from profactory.web.structure_picking import structure_picker
 from profactory.web.structures import DRAW, Row, chains_of, colour_chain, find_chain, predict_chain, viewer
@@ -152,6 +154,8 @@ def _build_batch(context: Context, shared: Shared, picker: gr.Dropdown) -> None:
     workspace, words = context.workspace, context.words
     data = data_picker(workspace, words, name="predict")
     look = gr.HTML()
+    with gr.Accordion(words("use.structures"), open=False), gr.Row(elem_classes="pf-grid"):
+        structures = [make_control(name, words, tab="predict") for name in STRUCTURES]
     with gr.Row(elem_classes="pf-end"):
         tokens = gr.Textbox(
             label=words("predict.tokens"),
@@ -168,11 +172,12 @@ def _build_batch(context: Context, shared: Shared, picker: gr.Dropdown) -> None:
         except ProFactoryError as error:
             return markup.problem(error, words)
 
-    def begin(run: str | None, source: str | None, size: str) -> tuple[str, Any]:
+    def begin(run: str | None, source: str | None, size: str, *values: Any) -> tuple[str, Any]:
         try:
             model, checked = check_model(context, run), workspace.check_data(source or "")
             out = workspace.new_result() / OUTPUT
             extra = [f"--tokens-per-batch={int(size)}"] if size.strip() else []
+            extra += structure_flags(workspace, dict(zip(STRUCTURES, values, strict=True)))
             job = jobs.start("predict", [model.place, checked, f"--out={out}", *extra], run=model.run)
         except ValueError:
             error = DataError(f"{size!r} is no number of tokens.", fix=words("predict.tokens_help"))
@@ -183,7 +188,11 @@ def _build_batch(context: Context, shared: Shared, picker: gr.Dropdown) -> None:
 
     data.choice.change(show, data.choice, look, **QUICK)
     start.click(
-        begin, [picker, data.choice, tokens], [trouble, opened], trigger_mode="once", show_progress="hidden"
+        begin,
+        [picker, data.choice, tokens, *structures],
+        [trouble, opened],
+        trigger_mode="once",
+        show_progress="hidden",
     )
     build_board(
         context, shared, tab="predict", verb="predict", opened=opened, make_result=lambda: _result(context)
