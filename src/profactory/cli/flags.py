@@ -31,7 +31,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 FLAG = Parameter(negative=(), show_default=False)
 OUTPUT = Group("Output", sort_key=1)
 #: Options that take all words up to the next option. Not the label column: a table may be typed behind it.
-_LISTS = ("features", "structure_columns", "lora_target_modules")
+_LISTS = ("features", "structure_columns", "lora_target_modules", "augment")
 
 
 def _group(configuration: type[Configuration], title: str) -> Group:

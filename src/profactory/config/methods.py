@@ -52,8 +52,9 @@ class Method:
 
 #: Settings of structure strings: they belong to a method, or to a model whose tokens hold structure.
 STRUCTURE_SETTINGS = ("structure_columns", "structures")
-#: Of every method that trains something in the backbone.
-_BACKBONE = ("gradient_checkpointing", "head_learning_rate")
+#: Of every method that trains something in the backbone: the others read embeddings that are computed once.
+_AUGMENT = ("augment", "augment_rate", "augment_crop")
+_BACKBONE = ("gradient_checkpointing", "head_learning_rate", *_AUGMENT)
 _TARGETS = (*_BACKBONE, "lora_target_modules")
 _LORA = (*_TARGETS, "lora_rank", "lora_alpha", "lora_dropout")
 

@@ -83,6 +83,12 @@ class TrainingSettings(LoopSettings):
     """How little easy samples count in the focal loss."""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced lets rare classes count as much as frequent ones."""
+    augment: list[Literal["mask", "substitute", "crop"]] | None = None
+    """Change training sequences a little, anew in every epoch: mask substitute crop; for small sets."""
+    augment_rate: float = Field(0.1, gt=0, lt=1)
+    """Share of the residues that --augment mask hides, or substitute replaces by similar ones (BLOSUM62)."""
+    augment_crop: float = Field(0.8, gt=0, lt=1)
+    """Share of each sequence that --augment crop keeps at least."""
     coverage: float = Field(0.9, gt=0, lt=1)
     """Share of new proteins whose truth shall lie in the prediction set or interval."""
 
@@ -91,4 +97,9 @@ class TrainingSettings(LoopSettings):
         found = LoopSettings.contradictions(self)
         if "focal_gamma" in self.model_fields_set and self.loss != "focal":
             found.append(f"focal_gamma has no meaning with loss {self.loss}; add --loss focal")
+        kinds = self.augment or []
+        if "augment_rate" in self.model_fields_set and not {"mask", "substitute"} & set(kinds):
+            found.append("augment_rate is for --augment mask or substitute; add one of them")
+        if "augment_crop" in self.model_fields_set and "crop" not in kinds:
+            found.append("augment_crop is for --augment crop; add it")
         return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ import numpy as np
 
 from profactory.data.checking_text import render
 from profactory.data.dataset import DATA_FILE
-from profactory.data.fixing import Fixed, fix_dataset, write_rejected
+from profactory.data.fixing import Fixed, fix_dataset, write_problems, write_rejected
 from profactory.data.label_profile import LabelProfile, profile_labels
-from profactory.data.prepare import Prepared, prepare_dataset
+from profactory.data.prepare import NoUsableRowError, Prepared, prepare_dataset
 from profactory.errors import Problem
 from profactory.tasks import TaskKind
 
@@ -165,7 +166,8 @@ def check(
     Raises
     ------
     DataError
-        The data cannot be read at all, columns are missing, or no row can be used.
+        The data cannot be read at all, columns are missing, or no row can be used; in that case
+        ``rejected_rows.csv`` is written nevertheless.
     """
     reading = {
         "sequence_column": sequence_column,
@@ -182,6 +184,7 @@ def check(
         seed=seed,
         need_labels=bool(label_column or task),
         bad_rows="drop",
+        keep_rejected=None if out is None else partial(write_problems, out=Path(out), overwrite=overwrite),
     )
     fixed, written = None, []
     if out is not None:
@@ -220,6 +223,26 @@ def _report(
         estimate={"table_bytes": (dataset.path / DATA_FILE).stat().st_size, **estimate},
         next_command=options.command(prepared, fixed),
         fixed=fixed,
+    )
+
+
+def report_of_nothing(source: str, error: NoUsableRowError) -> DataReport:
+    """Return the report on data of which not one row can be used."""
+    return DataReport(
+        source=source,
+        files=[{k: file[k] for k in ("path", "split", "size")} for file in error.files],
+        columns=error.columns,
+        counts=error.counts,
+        problems=list(error.problems),
+        task={},
+        task_reason="",
+        labels=None,
+        lengths={},
+        too_long=0,
+        model_length=0,
+        warnings=["Not one row can be used. Is another column the one with the sequences?"],
+        estimate={},
+        next_command=f"profactory check {shlex.quote(source)} --sequence-column NAME",
     )
 
 

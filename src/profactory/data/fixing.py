@@ -17,7 +17,7 @@ from profactory.data.prepare import Prepared
 from profactory.data.reading import open_table
 from profactory.data.residues import clean_sequences
 from profactory.data.writing import open_writer
-from profactory.errors import DataError
+from profactory.errors import DataError, Problem
 
 WINDOW = 8192
 CLEAN, REJECTED, CHANGES = "clean.csv", "rejected_rows.csv", "changes.csv"
@@ -103,9 +103,14 @@ def write_rejected(prepared: Prepared, out: Path, *, overwrite: bool = False) ->
     DataError
         The file is there already.
     """
+    return write_problems(prepared.all_rejected(), out, overwrite=overwrite)
+
+
+def write_problems(rejected: Iterator[list[Problem]], out: Path, *, overwrite: bool = False) -> Path:
+    """Do what :func:`write_rejected` does, where there is no data set."""
     check_free(out, [REJECTED], overwrite=overwrite)
     with open_writer(out / REJECTED, REJECTED_COLUMNS) as writer:
-        for problems in prepared.all_rejected():
+        for problems in rejected:
             writer.write({name: [getattr(p, name) for p in problems] for name in REJECTED_COLUMNS})
     return out / REJECTED
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +36,8 @@ from profactory.files import atomic_dir, atomic_file, atomic_write_json, cache_d
 from profactory.tasks import Task, TaskKind
 
 logger = logging.getLogger("profactory")
+
+AnyRowError = TypeVar("AnyRowError", bound=RowError)
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,26 @@ class Prepared:
         return stored_problems(self.dataset.path / REJECTED_FILE, files)
 
 
+class NoUsableRowError(RowError):
+    """Not one row of a data set can be used.
+
+    Attributes
+    ----------
+    files
+        Path, split and size of each file.
+    columns, counts
+        As of a :class:`Prepared`.
+    """
+
+    files: list[dict[str, Any]]
+    columns: dict[str, Any]
+    counts: dict[str, Any]
+
+
+#: Told of all rejected rows, some thousand at a time, where there is no data set to read them from.
+KeepRejected = Callable[[Iterator[list[Problem]]], object]
+
+
 def prepare_dataset(
     source: str | Path,
     *,
@@ -84,6 +106,7 @@ def prepare_dataset(
     seed: int = 0,
     join: Join | None = None,
     cache: str | Path | None = None,
+    keep_rejected: KeepRejected | None = None,
 ) -> Prepared:
     """Read, check and keep a data set; the second time it is only verified and opened.
 
@@ -112,11 +135,14 @@ def prepare_dataset(
         Adds columns to each table while it is read.
     cache
         Folder for validated data sets; ``cache_dir()/datasets`` if None.
+    keep_rejected
+        With ``drop``: gets all rejected rows if not one can be used, before the error is raised.
 
     Raises
     ------
     ReadError, ColumnError, RowError
-        A file cannot be read; a column is missing or ambiguous; rows cannot be used.
+        A file cannot be read; a column is missing or ambiguous; rows cannot be used, or
+        (:class:`NoUsableRowError`) not one can.
     """
     _check_options(bad_rows, limit, sample)
     files = find_sources(source)
@@ -144,7 +170,7 @@ def prepare_dataset(
     if kept is not None:
         return kept
     with atomic_dir(folder) as temporary:
-        _Preparation(str(source), files, reading, bad_rows, join).run(temporary, sources, task)
+        _Preparation(str(source), files, reading, bad_rows, join, keep_rejected).run(temporary, sources, task)
     return _load(folder, verify=False)
 
 
@@ -219,6 +245,7 @@ class _Preparation:
     reading: Reading
     bad_rows: str
     join: Join | None = None
+    keep_rejected: KeepRejected | None = None
     problems: Problems = field(default_factory=Problems)
 
     def run(self, folder: Path, sources: list[dict[str, Any]], wanted: TaskKind | Task | None) -> None:
@@ -229,14 +256,16 @@ class _Preparation:
         ingested = ingest(self.files, self.reading, data, self.problems, self.join)
         table = open_arrow(data)
         if not table.num_rows:
-            raise self._bad_rows(ingested.rows_read, 0)
+            raise self._nothing_usable(ingested, sources, store)
         checked = self._check(table, ingested, wanted)
         bad = checked.bad if checked else {}
         self._note_labels(table, bad, ingested.columns)
-        self.problems.finish()
         usable = table.num_rows - len(bad)
-        if self.problems.total and not (usable and self.bad_rows == "drop"):
-            raise self._bad_rows(ingested.rows_read, usable)
+        if not usable:
+            raise self._nothing_usable(ingested, sources, store)
+        self.problems.finish()
+        if self.problems.total and self.bad_rows == "error":
+            raise self._bad_rows(ingested.rows_read)
         hashes = np.concatenate(ingested.hashes)
         ingested.hashes.clear()
         if bad:
@@ -276,7 +305,7 @@ class _Preparation:
             if not (self.reading.need_labels or self.reading.labels or wanted):
                 return None  # a column with the name of a label that holds none, where none is needed
             if self.problems.total and self.bad_rows == "error":
-                raise self._bad_rows(ingested.rows_read, table.num_rows) from error
+                raise self._bad_rows(ingested.rows_read) from error
             raise
 
     def _note_labels(self, table: pa.Table, bad: dict[int, str], columns: Columns) -> None:
@@ -293,14 +322,39 @@ class _Preparation:
             )
             self.problems.add(problem, kind="label")
 
-    def _bad_rows(self, rows_read: int, usable: int) -> RowError:
+    def _bad_rows(self, rows_read: int) -> RowError:
+        fix = "mend the rows named above, or leave them out with --bad-rows drop"
+        return self._error(RowError, rows_read, fix)
+
+    def _nothing_usable(
+        self, ingested: Ingested, sources: list[dict[str, Any]], store: Path | None
+    ) -> NoUsableRowError:
+        """Return the error, after all rejected rows were handed over."""
+        self.problems.finish()
+        if self.keep_rejected is not None and store is not None:
+            self.keep_rejected(stored_problems(store, [str(file.path) for file in self.files]))
+        fix = "mend the rows named above; no usable row is left"
+        error = self._error(NoUsableRowError, ingested.rows_read, fix)
+        error.files, error.columns = sources, ingested.columns.to_dict()
+        error.counts = {
+            "rows_read": ingested.rows_read,
+            "used": 0,
+            "rejected": self.problems.total,
+            "rejected_by": dict(self.problems.kinds),
+            "residues": dict(ingested.counts),
+            "empty_cells": dict(ingested.empty_cells),
+            **dict.fromkeys(("duplicates", "contradictory", "total_residues"), 0),
+            "splits": {},
+            "in_train": {},
+        }
+        return error
+
+    def _error(self, kind: type[AnyRowError], rows_read: int, fix: str) -> AnyRowError:
         problems = self.problems
-        return RowError(
+        return kind(
             f"{self.source}: {problems.total:,} of {rows_read:,} rows cannot be used ({problems.summary()}).",
             expected="standard residues (and U O B Z X J) in the sequence, and a label that fits the task",
-            fix="mend the rows named above, or leave them out with --bad-rows drop"
-            if usable
-            else "mend the rows named above; no usable row is left",
+            fix=fix,
             problems=problems.in_order(),
         )
 

@@ -54,6 +54,8 @@ def render_data_page(report: DataReport) -> str:
 
 def draw_data(report: DataReport) -> list[tuple[str, Figure]]:
     """Draw lengths, labels and splits; each with its caption."""
+    if not report.lengths:
+        return []  # not one row can be used
     shape = report.lengths["histogram"]
     caption = "Residues per sequence."
     if report.too_long:

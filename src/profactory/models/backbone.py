@@ -130,6 +130,7 @@ class Backbone(nn.Module):
         *,
         layer: int | str = -1,
         tokenizer_files: dict[str, bytes] | None = None,
+        mask_id: int | None = None,
     ) -> None:
         super().__init__()
         config: Any = network.config
@@ -146,6 +147,7 @@ class Backbone(nn.Module):
         self.tokenizer_files = tokenizer_files or {}
         self._encoder = encoder
         self._pad = int(config.pad_token_id or 0)
+        self._mask_id = None if family.subwords else mask_id
         self._pieces = None if encoder.piece_lengths is None else torch.from_numpy(encoder.piece_lengths)
         self._hash: str | None = None
         self._checkpointing = False
@@ -194,7 +196,8 @@ class Backbone(nn.Module):
         check_vocabulary(folder, tokenizer.vocabulary, network)
         encoder = build_encoder(tokenizer, family)
         spec = replace(spec, family=family.name)
-        return cls(spec, family, network, encoder, layer=layer, tokenizer_files=read_files(folder))
+        files, mask = read_files(folder), tokenizer.mask_id
+        return cls(spec, family, network, encoder, layer=layer, tokenizer_files=files, mask_id=mask)
 
     @property
     def frozen(self) -> bool:
@@ -238,6 +241,30 @@ class Backbone(nn.Module):
         """Keep less in training; see :func:`profactory.models.architecture.checkpoint_gradients`."""
         checkpoint_gradients(self.network, self.spec)
         self._checkpointing = True
+
+    def tokenize_masked(
+        self,
+        sequences: Sequence[str],
+        hidden: Sequence[NDArray[np.bool_]],
+        structures: Sequence[str] | None = None,
+    ) -> list[NDArray[np.int64]]:
+        """Do what :meth:`tokenize` does, with some residues masked: as in pre-training, or by X.
+
+        Parameters
+        ----------
+        sequences, structures
+            As for :meth:`tokenize`, none longer than what is read.
+        hidden
+            Which residues of each sequence; bool ``(residues,)``.
+        """
+        if self._mask_id is None:
+            masks = zip(sequences, hidden, strict=True)
+            sequences = ["".join(np.where(hide, "X", list(text))) for text, hide in masks]
+            return self.tokenize(sequences, None, structures)
+        found = self.tokenize(sequences, None, structures)
+        for ids, hide in zip(found, hidden, strict=True):
+            ids[self._encoder.before + np.flatnonzero(hide)] = self._mask_id
+        return found
 
     def tokenize(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +10,16 @@ from typing import Any
 
 import psutil
 
-from profactory.data.checking import DataReport, check
-from profactory.data.fixing import check_free
-from profactory.data.prepare import Prepared
+from profactory.data.checking import DataReport, check, report_of_nothing
+from profactory.data.fixing import REJECTED, check_free
+from profactory.data.prepare import NoUsableRowError, Prepared
 from profactory.errors import DataError
 from profactory.files import atomic_write_json, atomic_write_text, cache_dir
 from profactory.models.estimate import estimate
 from profactory.models.families import DEFAULT_MAX_LENGTH
 from profactory.models.zoo import MINI, ModelSpec, resolve
+
+log = logging.getLogger("profactory")
 
 PAGE, JSON = "report.html", "report.json"
 
@@ -50,7 +53,8 @@ def check_data(
     Raises
     ------
     ProFactoryError
-        The data cannot be read or no row can be used; there is no such model; files are there already.
+        The data cannot be read or no row can be used (the files are written nevertheless); there is no such
+        model; files are there already.
     """
     spec = resolve(model, revision=revision)
     longest = max_length or spec.max_length or DEFAULT_MAX_LENGTH
@@ -62,15 +66,22 @@ def check_data(
     }
     if out is not None:
         _check_place(source, Path(out), overwrite)
-    report = check(
-        source,
-        max_length=longest,
-        also_typed=typed,
-        estimator=_estimator(spec, "freeze" if method == "auto" else method, longest),
-        out=out,
-        overwrite=overwrite,
-        **options,
-    )
+    try:
+        report = check(
+            source,
+            max_length=longest,
+            also_typed=typed,
+            estimator=_estimator(spec, "freeze" if method == "auto" else method, longest),
+            out=out,
+            overwrite=overwrite,
+            **options,
+        )
+    except NoUsableRowError as error:
+        if out is None:
+            raise
+        written = _write(report_of_nothing(str(source), error), Path(out)).written
+        log.warning("All rows are named in %s; the report is %s.", Path(out) / REJECTED, written[0])
+        raise
     return report if out is None else _write(report, Path(out))
 
 

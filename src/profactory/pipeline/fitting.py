@@ -29,12 +29,13 @@ from profactory.pipeline.objective import Objective, make_objective
 from profactory.pipeline.preparation import Job
 from profactory.runs import Run
 from profactory.tasks import Task, Values
+from profactory.training.augmentation import Augmentation
 from profactory.training.distributed import in_shares
 from profactory.training.embedding_cache import EmbeddingCache
 from profactory.training.features import Features
 from profactory.training.loop import fit
 from profactory.training.loss_model import FrozenEncoder, feature_embeddings, feature_outputs
-from profactory.training.sources import FeatureSource, SequenceSource
+from profactory.training.sources import AugmentedSource, FeatureSource, SequenceSource
 from profactory.training.state import FitResult, FitSettings
 
 log = logging.getLogger("profactory")
@@ -215,8 +216,17 @@ def _extras(
     return model.extra_inputs.encode(sequences, job.strings(rows), model.max_length)
 
 
+def _sequence_source(job: Job) -> Callable[..., SequenceSource]:
+    config = job.config
+    if not config.augment:
+        return SequenceSource
+    kinds = tuple(dict.fromkeys(config.augment))
+    log.info("Training sequences are changed a little in every epoch (%s).", ", ".join(kinds))
+    return functools.partial(AugmentedSource, Augmentation(kinds, config.augment_rate, config.augment_crop))
+
+
 def _adapted(job: Job, model: ProteinModel, objective: Objective) -> tuple[SequenceSource, Outputs]:
-    source = SequenceSource(
+    source = _sequence_source(job)(
         model.backbone,
         job.sequences("train"),
         job.task.kind,

@@ -25,10 +25,22 @@ class BatchSource(Protocol):
         """
 
     def weight(self, indices: Indices) -> float:
-        """Return the weight of the loss terms of these samples, a pure function of the data."""
+        """Return the weight of the loss terms of these samples, a pure function of the data.
+
+        Where :class:`DrawsWeights` says so, also of the seed of their micro-batch.
+        """
 
     def rows(self, indices: Indices) -> list[int]:
         """Return the lines of the user's file that these samples come from."""
+
+
+@runtime_checkable
+class DrawsWeights(Protocol):
+    """Samples of which not always all terms count."""
+
+    @property
+    def draws_weights(self) -> bool:
+        """Whether torch's generator must be seeded before the weight is asked for, as before loading."""
 
 
 @runtime_checkable

@@ -15,6 +15,7 @@ from profactory.models.backbone import Backbone
 from profactory.models.extra_inputs import Arrays, collate_extras
 from profactory.tasks import TaskKind, Values
 from profactory.tasks.task import IGNORED
+from profactory.training.augmentation import Augmentation
 from profactory.training.features import Features
 from profactory.training.losses import term_weights
 
@@ -46,6 +47,7 @@ class _Source:
         self.lengths = lengths
         self.batches = plan
         self.lines = np.arange(len(targets)) if lines is None else np.asarray(lines)
+        self.kind, self.class_weights = kind, class_weights
         self._weights = term_weights(kind, self.targets, class_weights)
 
     def __len__(self) -> int:
@@ -65,14 +67,17 @@ class _Source:
 
     def _targets(self, indices: Indices) -> Tensor:
         """Return labels: ``(batch, …)``, or padded ``(batch, length)`` for residue tasks."""
-        values = self.targets.take(indices)
-        if values.offsets is None:
-            return torch.from_numpy(values.values)
-        lengths = values.lengths
-        blank = IGNORED if values.values.dtype.kind == "i" else np.nan
-        padded = np.full((len(indices), int(lengths.max())), blank, values.values.dtype)
-        padded[np.arange(padded.shape[1]) < lengths[:, None]] = values.values
-        return torch.from_numpy(padded)
+        return _padded(self.targets.take(indices))
+
+
+def _padded(values: Values) -> Tensor:
+    if values.offsets is None:
+        return torch.from_numpy(values.values)
+    lengths = values.lengths
+    blank = IGNORED if values.values.dtype.kind == "i" else np.nan
+    padded = np.full((len(values), int(lengths.max())), blank, values.values.dtype)
+    padded[np.arange(padded.shape[1]) < lengths[:, None]] = values.values
+    return torch.from_numpy(padded)
 
 
 class SequenceSource(_Source):
@@ -128,9 +133,66 @@ class SequenceSource(_Source):
 
     def load(self, indices: Indices) -> dict[str, Tensor]:
         """Return the arguments of :class:`LossModel` for these samples."""
-        batch = self.backbone.collate([self.ids[int(i)].astype(np.int64) for i in indices])
         beside = collate_extras([self.extras[int(i)] for i in indices]) if self.extras else {}
+        batch = self.backbone.collate([self.ids[int(i)].astype(np.int64) for i in indices])
         return {**batch.arguments(), **beside, "targets": self._targets(indices)}
+
+
+class AugmentedSource(SequenceSource):
+    """Sequences that are changed a little each time they are read.
+
+    Chance is that of the micro-batch: the seed that torch's generator was given last.
+
+    Parameters
+    ----------
+    augmentation
+        What is done.
+    backbone, sequences, structures, max_length, **options
+        As for :class:`SequenceSource`. Vectors beside a sequence (``extras``) stay those of the whole.
+    """
+
+    def __init__(
+        self,
+        augmentation: Augmentation,
+        backbone: Backbone,
+        sequences: Sequence[str],
+        *args: Any,
+        max_length: int,
+        structures: Sequence[str] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(backbone, sequences, *args, max_length=max_length, structures=structures, **options)
+        self.augmentation = augmentation
+        self.sequences = [sequence[:max_length].upper() for sequence in sequences]
+        self.structures = structures
+        self.draws_weights = augmentation.crops and self.targets.offsets is not None
+
+    def weight(self, indices: Indices) -> float:
+        """Return the weight of the loss terms of these samples, in the micro-batch that was seeded last."""
+        if not self.draws_weights:
+            return super().weight(indices)
+        return float(term_weights(self.kind, self._cropped(indices), self.class_weights).sum())
+
+    def load(self, indices: Indices) -> dict[str, Tensor]:
+        """Return the arguments of :class:`LossModel` for these samples."""
+        seed = torch.initial_seed()
+        views = [self.augmentation.view(self.sequences[int(i)], seed, int(i)) for i in indices]
+        structures = self.structures and [
+            self.structures[int(i)][view.start : view.stop] for i, view in zip(indices, views, strict=True)
+        ]
+        ids = self.backbone.tokenize_masked(
+            [view.sequence for view in views], [view.hidden for view in views], structures
+        )
+        beside = collate_extras([self.extras[int(i)] for i in indices]) if self.extras else {}
+        targets = _padded(self._cropped(indices)) if self.draws_weights else self._targets(indices)
+        return {**self.backbone.collate(ids).arguments(), **beside, "targets": targets}
+
+    def _cropped(self, indices: Indices) -> Values:
+        """Return labels of residues, those that are read."""
+        seed = torch.initial_seed()
+        spans = [self.augmentation.span(len(self.sequences[int(i)]), seed, int(i)) for i in indices]
+        found = [self.targets[int(i)][a:b] for i, (a, b) in zip(indices, spans, strict=True)]
+        return Values.concat(found, per_residue=True)
 
 
 class FeatureSource(_Source):

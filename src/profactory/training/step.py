@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from profactory.data.batching import Indices
 from profactory.errors import MemoryBudgetError
-from profactory.training.batch_source import BatchSource
+from profactory.training.batch_source import BatchSource, DrawsWeights
 from profactory.training.nonfinite import non_finite, samples_without_loss
 from profactory.training.randomness import chance, seed_generators
 
@@ -87,6 +87,7 @@ class Stepper:
         self.max_grad_norm = max_grad_norm or math.inf
         self.stop, self.after_step = stop, after_step
         self._parameters = list(model.parameters())
+        self._seeded_weights = isinstance(source, DrawsWeights) and source.draws_weights
         self.pieces = 1
         self._overflows = 0
 
@@ -110,7 +111,7 @@ class Stepper:
         NonFiniteError
             The loss or the gradient is not finite; the weights are as before.
         """
-        weight = sum(self.source.weight(batch) for batch in group)
+        weight = sum(self._weight(batch, epoch, first + index) for index, batch in enumerate(group))
         losses = self._gradients(group, (epoch, first), weight)
         if losses is None:
             self.optimizer.zero_grad()
@@ -122,6 +123,11 @@ class Stepper:
             self.after_step(step)
         self.optimizer.zero_grad()
         return outcome
+
+    def _weight(self, batch: Indices, epoch: int, index: int) -> float:
+        if self._seeded_weights:
+            seed_generators(chance(self.seed, epoch, index), self.accelerator.device)
+        return self.source.weight(batch)
 
     def _gradients(
         self, group: Sequence[Indices], place: tuple[int, int], weight: float

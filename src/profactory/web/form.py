@@ -79,7 +79,9 @@ def make_control(name: str, words: Words, *, tab: str = "setting") -> gr.compone
     if kind == "switch":
         return gr.Checkbox(value=field.default, **common)
     if kind == "list":
-        return gr.Dropdown([], value=[], multiselect=True, allow_custom_value=True, **common)
+        (items,) = get_args(_without_none(field.annotation)[0])
+        known = choices_of(items)
+        return gr.Dropdown(known, value=[], multiselect=True, allow_custom_value=not known, **common)
     if name.endswith("_column"):
         return gr.Dropdown([("", "")], value="", allow_custom_value=True, **common)
     return gr.Textbox(_shown(field.default), placeholder=words("form.automatic"), **common)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import subprocess
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from profactory.errors import DataError, UnknownModelError
+from profactory.errors import DataError, RowError, UnknownModelError
 from profactory.pipeline.check import check_data
+from profactory.tasks import TaskKind
 
 
 @pytest.fixture
@@ -88,3 +90,37 @@ def test_too_little_memory_is_said(table: Path) -> None:
     text = check_data(table, model="esm2-15b", method="full").text()
     assert "That is more memory than is free" in text
     assert "That is more memory" not in check_data(table).text()
+
+
+def test_where_no_row_can_be_used_all_are_named_nevertheless(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("profactory.data.problems.KEPT", 5)
+    path, out = tmp_path / "data.csv", tmp_path / "out"
+    path.write_text("sequence,label\n" + "".join(f"{i},a\n" for i in range(30)))
+    with pytest.raises(RowError, match="30 of 30 rows cannot be used"):
+        check_data(path, out=out)
+    rows = list(csv.DictReader((out / "rejected_rows.csv").read_text().splitlines()))
+    assert [(row["line"], row["value"]) for row in rows] == [(str(i + 2), str(i)) for i in range(30)]
+    report = json.loads((out / "report.json").read_text())
+    assert report["usable"] is False
+    assert (report["counts"]["rows_read"], report["counts"]["used"], report["counts"]["rejected"]) == (
+        30,
+        0,
+        30,
+    )
+    page = (out / "report.html").read_text()
+    assert "30 rows read = 0 used + 30 rejected" in page
+    assert "5 of 30; all are in rejected_rows.csv" in page
+    assert str(out / "rejected_rows.csv") in caplog.text
+    with pytest.raises(DataError, match="already holds"):
+        check_data(path, out=out)
+
+
+def test_labels_that_all_fail_are_named_nevertheless(tmp_path: Path) -> None:
+    path, out = tmp_path / "data.csv", tmp_path / "out"
+    path.write_text("sequence,label\nMKV,high\nMKA,low\n")
+    with pytest.raises(RowError, match="no usable row"):
+        check_data(path, out=out, task=TaskKind.REGRESSION)
+    assert len((out / "rejected_rows.csv").read_text().splitlines()) == 3
+    assert (out / "report.html").exists()
