@@ -60,7 +60,7 @@ def test_killed_at_random_moments(table: Path, model: Path, tmp_path: Path) -> N
         if number % 4:  # three of four die while training, one at any moment from the very start on
             before = announced(out)
             until(lambda last=before: announced(out) > last, child, timeout=900)
-        time.sleep(rng.uniform(0, 0.5))
+        time.sleep(rng.uniform(0, 0.3))
         if child.ended:
             assert child.code == 0, child.said[-2000:]
             finished = True

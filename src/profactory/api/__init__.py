@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from profactory.api.places import model_path
 from profactory.api.sharing import export, push
-from profactory.api.tables import check, extract_structures
+from profactory.api.tables import check, extract_structures, recommend
 from profactory.api.training import PretrainedRun, SweptRun, TrainedRun, pretrain, resume, sweep, train
 from profactory.api.using import embed, evaluate, load, predict
 
@@ -25,6 +25,7 @@ __all__ = [
     "predict",
     "pretrain",
     "push",
+    "recommend",
     "resume",
     "sweep",
     "train",

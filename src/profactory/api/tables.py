@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from profactory.data.checking import DataReport
+    from profactory.pipeline.recommending import Recommendation
     from profactory.structure.extraction import StructureReport
 
 
@@ -16,6 +17,13 @@ def check(data: str | Path, **options: Any) -> DataReport:
     from profactory.pipeline.check import check_data
 
     return check_data(data, **options)
+
+
+def recommend(data: str | Path | None = None, **options: Any) -> Recommendation:
+    """Recommend a pre-trained model; see :func:`profactory.pipeline.recommending.recommend`."""
+    from profactory.pipeline.recommending import recommend
+
+    return recommend(data, **options)
 
 
 def extract_structures(

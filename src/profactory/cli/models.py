@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
 from profactory.cli import terminal
-from profactory.cli.flags import Json
+from profactory.cli.flags import Json, validated, with_settings
+from profactory.data.checking_text import duration, size
+
+if TYPE_CHECKING:
+    from profactory.pipeline.recommending import Candidate
 
 models = App(
     name="models",
@@ -71,6 +75,49 @@ def show(name: str, /, *, revision: str | None = None, json: Json = False) -> No
         terminal.say(terminal.facts({key: _readable(value) for key, value in facts.items()}))
 
 
+@models.command
+@with_settings("sequence_column", "label_column", "split_column", "header_pattern", "task", "limit")
+def recommend(  # noqa: D417 - the settings describe themselves
+    data: str | None = None, /, *, minutes: float = 60.0, json: Json = False, **settings: Any
+) -> None:
+    """Recommend a model for this machine and these data, with reasons.
+
+    Weighs the catalogue by free memory, expected time, number and length of the sequences and the task.
+    Nothing is trained and no model is fetched.
+
+    Example: profactory models recommend proteins.csv
+             profactory models recommend --minutes 10
+
+    Parameters
+    ----------
+    data
+        Whatever train takes; without it a thousand sequences of 350 residues are assumed.
+    minutes
+        How long a training on a processor may take.
+    json
+        Print it as JSON.
+    """
+    from profactory import api
+
+    found = api.recommend(data, minutes=minutes, **validated(settings))
+    if json:
+        terminal.say_json(found.to_dict())
+        return
+    terminal.say(terminal.table([_weighed(candidate) for candidate in found.candidates]), "")
+    terminal.say(*found.reasons, "", *found.commands)
+
+
+def _weighed(candidate: Candidate) -> dict[str, object]:
+    return {
+        "name": candidate.name,
+        "parameters": _short(candidate.parameters),
+        "memory": size(candidate.memory_bytes) if candidate.memory_bytes else "",
+        "time": "" if candidate.seconds is None else duration(candidate.seconds),
+        "cut": f"{candidate.cut:.0%}" if candidate.cut else "",
+        "against it": candidate.against,
+    }
+
+
 def _row(spec: dict[str, Any]) -> dict[str, object]:
     row = {name: spec.get(name) for name in ("name", "family")}
     return {
@@ -85,9 +132,9 @@ def _short(number: int | None) -> str:
     """Write a parameter count as people say it."""
     if not number:
         return ""
-    for unit, size in (("B", 10**9), ("M", 10**6), ("k", 10**3)):
-        if number >= size:
-            return f"{number / size:.3g} {unit}"
+    for unit, scale in (("B", 10**9), ("M", 10**6), ("k", 10**3)):
+        if number >= scale:
+            return f"{number / scale:.3g} {unit}"
     return str(number)
 
 

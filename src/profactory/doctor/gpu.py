@@ -82,6 +82,20 @@ def nvidia_driver() -> tuple[str, str] | str | None:
     return found[1], found[2]
 
 
+def gpu_memory() -> int | None:
+    """Ask ``nvidia-smi`` for the bytes of memory of the first GPU; None if it names none."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None
+    words = [program, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    first = answer.stdout.strip().partition("\n")[0].strip()
+    return int(first) << 20 if answer.returncode == 0 and first.isdecimal() else None
+
+
 def _cuda_device(index: int) -> Finding:
     import torch
 
