@@ -1,4 +1,4 @@
-"""R4, R11: a disk that is full, files that vanish: named errors, and nothing that was there is harmed."""
+"""R4, R11: a disk that is full or read-only, files that vanish: named errors, nothing there is harmed."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", place], check=True)
 
 
-def straight(table: Path, model: Path, tmp_path: Path) -> Path:
+def straight(table: Path, model: Path, tmp_path: Path, epochs: int = EPOCHS) -> Path:
     out = tmp_path / "straight"
-    child = profactory_process(*words(table, model, out, epochs=EPOCHS), log=tmp_path / "straight.txt")
+    child = profactory_process(*words(table, model, out, epochs=epochs), log=tmp_path / "straight.txt")
     assert child.wait() == 0, child.said[-2000:]
     return out
 
@@ -100,6 +100,37 @@ def test_the_run_directory_vanishes(table: Path, model: Path, tmp_path: Path) ->
     assert child.wait() == 1
     assert "does not exist (any more)" in child.said or "cannot be written" in child.said
     assert "Traceback" not in child.said
+
+
+def read_only(folder: Path) -> None:
+    """Make a folder read-only for every process from its next look on, as an administrator would."""
+    for step in (["--bind", folder, folder], ["-o", "remount,bind,ro", folder]):
+        if subprocess.run(["mount", *step], capture_output=True).returncode:
+            pytest.skip("mounting needs root")
+
+
+def test_the_run_directory_becomes_read_only(table: Path, model: Path, tmp_path: Path) -> None:
+    """While a run is at work, and before it is resumed; when it can be written again, the run goes on."""
+    epochs, out = 12, tmp_path / "run"
+    expected = straight(table, model, tmp_path, epochs)
+    child = profactory_process(*words(table, model, out, epochs=epochs), log=tmp_path / "log.txt")
+    until(lambda: announced(out) >= 2, child)
+    read_only(out)
+    try:
+        assert child.wait() == 1, child.said[-2000:]
+        again = profactory_process("resume", out, log=tmp_path / "again.txt")
+        assert again.wait() == 1, again.said[-2000:]
+    finally:
+        subprocess.run(["umount", "-l", out], check=True)
+    for said in (child.said, again.said):
+        error = said.rpartition("Error: ")[2]
+        assert str(out) in error
+        assert "Read-only file system" in error
+        assert "Traceback" not in said
+    assert_whole(out)
+    last = profactory_process("resume", out, log=tmp_path / "last.txt")
+    assert last.wait() == 0, last.said[-2000:]
+    assert_same_result(out, expected)
 
 
 def test_the_table_vanishes_and_comes_back(table: Path, model: Path, tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +62,31 @@ def test_the_adapter_learns_from_structures(pooling: str, table: Path, model: Pa
     )
     metrics = profactory.evaluate(run.path, table, split="test")
     assert metrics["test"]["rmse"]["value"] == pytest.approx(run.metrics["test"]["rmse"]["value"], abs=1e-6)
+
+
+IN_A_NEW_PROCESS = """
+import json, sys, profactory
+sequences, structures = json.loads(sys.argv[2]), json.loads(sys.argv[3])
+records = profactory.load(sys.argv[1]).predict(sequences, structures=structures)
+print(json.dumps([record["prediction"] for record in records]))
+"""
+
+
+@pytest.mark.slow
+def test_the_adapter_predicts_identically_in_a_new_process(table: Path, model: Path, tmp_path: Path) -> None:
+    run = train(table, model, tmp_path / "run", method="ses-adapter", epochs=3)
+    rows = read_rows(table)[:9]
+    sequences = [row["sequence"] for row in rows]
+    structures = {"3di": [row["foldseek_3di"] for row in rows], "ss8": [row["ss8"] for row in rows]}
+    here = [record["prediction"] for record in run.load().predict(sequences, structures=structures)]
+    words = [str(run.path), json.dumps(sequences), json.dumps(structures)]
+    command = [sys.executable, "-c", IN_A_NEW_PROCESS, *words]
+    there = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    np.testing.assert_allclose(there, here, rtol=1e-6, atol=1e-6)
+    assert np.std(here) > 1e-3
+    other = {"3di": structures["3di"], "ss8": ["C" * len(text) for text in structures["ss8"]]}
+    changed = [record["prediction"] for record in run.load().predict(sequences, structures=other)]
+    assert np.abs(np.subtract(changed, here)).max() > 1e-3  # the strings are read
 
 
 def test_structure_columns_are_never_ignored(table: Path, model: Path, tmp_path: Path) -> None:

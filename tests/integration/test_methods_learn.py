@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import math
 from pathlib import Path
 from typing import Any
@@ -10,15 +12,32 @@ import pytest
 
 from profactory.config import TrainConfig
 from profactory.config.methods import METHODS
+from profactory.data.bundled import bundled_path
 from profactory.pipeline.fitting import fit_model
 from profactory.pipeline.preparation import prepare_job
 from profactory.pipeline.single import build_model, make_run
 from profactory.training import loop
+from tests.support.tables import write_rows
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name != "ses-adapter"])
+def helix_contents(path: Path) -> Path:
+    """Write chains of the PDB with their secondary structure (DSSP); the label is their share of helix."""
+    lines = gzip.decompress(bundled_path("demo-ss3").read_bytes()).decode().splitlines()
+    rows = [
+        {
+            "sequence": row["sequence"],
+            "ss8": row["label"],
+            "label": f"{row['label'].count('H') / len(row['label']):.4f}",
+            "split": row["split"],
+        }
+        for row in csv.DictReader(lines)
+    ]
+    return write_rows(path, rows)
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_the_validation_loss_falls(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     starts: list[float] = []
     steps = loop._Fit._steps
@@ -30,7 +49,9 @@ def test_the_validation_loss_falls(method: str, tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(loop._Fit, "_steps", measured_before)
     settings = {"method": method, "limit": 200, "max_length": 96, "epochs": 2, "batch_size": 8}
-    job = prepare_job("bundled:demo-membrane", TrainConfig.build({**settings, "device": "cpu"}))
+    with_strings = method == "ses-adapter"
+    data = helix_contents(tmp_path / "helix.csv") if with_strings else "bundled:demo-membrane"
+    job = prepare_job(str(data), TrainConfig.build({**settings, "device": "cpu"}))
     run = make_run(job, tmp_path / "run")
     with run.lock():
         fit_model(job, build_model(job), run, resume=False)
