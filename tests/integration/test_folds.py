@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -19,6 +20,7 @@ import pytest
 import profactory
 from profactory.cli.main import main
 from profactory.errors import ConfigError, SplitError
+from profactory.evaluation.formats import number
 from profactory.files import read_json
 from profactory.inference.ensemble import Ensemble
 from profactory.runs import Run
@@ -194,3 +196,18 @@ def test_members_csv_is_a_table(model: Path, tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert [row["member"] for row in rows] == ["seed-0", "seed-1"]
     assert float(rows[0]["rmse"]) > 0
+
+
+def test_a_page_leads_from_the_whole_to_every_member(model: Path, tmp_path: Path) -> None:
+    table = write_table(tmp_path / "table.csv", "regression", rows=40, split=False)
+    run = train(table, model, tmp_path / "run", folds=3)
+    folder = run.path / "report"
+    assert 'href="members.html"' in (folder / "report.html").read_text(encoding="utf-8")
+    page = (folder / "members.html").read_text(encoding="utf-8")
+    links = re.findall(r'href="([^"]+)"', page)
+    assert all((folder / link).exists() for link in links)
+    for path in members(run):
+        assert f"../members/{path.name}/report/predictions_test.csv" in links
+        value = read_json(path / "report" / "metrics.json")["test"]["rmse"]["value"]
+        assert f"<td>{number(value)}</td>" in page
+    assert page.count('src="data:image/png;base64,') == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -174,6 +175,9 @@ def test_the_command_prints_trials_and_winner(
     printed = capsys.readouterr().out
     assert "validation spearman" in printed
     assert f"winner: {said['sweep']['winner']}" in printed
+    links = re.findall(r'href="([^"]+)"', (out / "report" / "sweep.html").read_text(encoding="utf-8"))
+    assert {"../trials/trial-0/", "../trials/trial-1/", "report.html"} == set(links)
+    assert all((out / "report" / link).exists() for link in links)
 
 
 @pytest.mark.slow

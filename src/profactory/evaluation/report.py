@@ -101,6 +101,7 @@ def write_report(
     relatives: Relatives | None = None,
     calibration: Calibration | None = None,
     seed: int = 0,
+    beside: Sequence[str] = (),
 ) -> Report:
     """Measure every split and write the whole report.
 
@@ -133,6 +134,8 @@ def write_report(
         How the outputs were calibrated; adds sets or intervals to the predictions, and how far they hold.
     seed
         Of the bootstrap.
+    beside
+        Names of files that others write into the folder; the page lists them, too.
 
     Returns
     -------
@@ -165,9 +168,8 @@ def write_report(
     if diagnosis is not None:
         files.append("diagnosis.json")
         atomic_write_json(target / files[-1], plain(diagnosis.to_dict()))
-    page = render_page(
-        metrics, images, [*files, "report.html"], run_info or {}, data_info or {}, warnings, diagnosis
-    )
+    listed = [*files, *beside, "report.html"]
+    page = render_page(metrics, images, listed, run_info or {}, data_info or {}, warnings, diagnosis)
     atomic_write_text(target / "report.html", page)
     atomic_write_json(target / "metrics.json", metrics)
     return Report(target, metrics, (*files, "report.html"), diagnosis)

@@ -26,6 +26,7 @@ from profactory.models.ensembles import save_ensemble
 from profactory.pipeline.brief_report import OUTPUTS
 from profactory.pipeline.folds import Ints, Plan
 from profactory.pipeline.leakage import relatives
+from profactory.pipeline.members_page import PAGE, write_members_page
 from profactory.pipeline.preparation import Job
 from profactory.pipeline.reporting import (
     baselines_of,
@@ -66,7 +67,8 @@ def report_ensemble(plan: Plan, run: Run, places: Mapping[str, Path], leakage: L
         table = job.dataset.select(job.rows(name)).table
         beside = baselines if name == list(jobs)[-1] else {}
         splits[name] = EvaluatedSplit(job.targets(name), pooled[name][1], table, beside)
-    members = _members(places, list(jobs)[-1])
+    measured = list(jobs)[-1]
+    members = _members(places, measured)
     found = summarise(list(members.values()), plan.groups, held_out=plan.held_out)
     report = write_report(
         run.report_dir,
@@ -79,7 +81,9 @@ def report_ensemble(plan: Plan, run: Run, places: Mapping[str, Path], leakage: L
         relatives=relatives(plan.job, leakage) if leakage else None,
         calibration=calibration,
         seed=plan.job.config.seed,
+        beside=(PAGE, "members.csv"),
     )
+    write_members_page(run.report_dir, places, members, measured)
     _add_members(plan, run, report.metrics, members, found)
     main = report.metrics[report.metrics["main_split"]]
     numbers = {name: entry["value"] for name, entry in main.items() if entry["value"] is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,7 @@ def report_trials(folder: Path, rows: Sequence[TrialRow], search: Search, monito
     atomic_write_json(folder / "sweep.json", {**about, "trials": plain})
     image = _figure(rows, search, monitor, winner)
     atomic_write_bytes(folder / "sweep.png", image)
-    atomic_write_text(folder / "sweep.html", _page(rows, search, monitor, winner, image))
+    atomic_write_text(folder / "sweep.html", _page(folder, rows, search, monitor, winner, image))
 
 
 def _figure(rows: Sequence[TrialRow], search: Search, monitor: str, winner: str) -> bytes:
@@ -106,7 +107,9 @@ def _scatter(axes: Axes, rows: Sequence[TrialRow], places: Sequence[Any], winner
         axes.tick_params(axis="x", rotation=20, colors=GREY)
 
 
-def _page(rows: Sequence[TrialRow], search: Search, monitor: str, winner: str, image: bytes) -> str:
+def _page(
+    folder: Path, rows: Sequence[TrialRow], search: Search, monitor: str, winner: str, image: bytes
+) -> str:
     environment = Environment(
         loader=PackageLoader("profactory.evaluation"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -114,6 +117,7 @@ def _page(rows: Sequence[TrialRow], search: Search, monitor: str, winner: str, i
     environment.filters["number"] = number
     return environment.get_template("sweep.html.j2").render(
         rows=ranked(rows, winner),
+        places={row.name: Path(os.path.relpath(row.path, folder)).as_posix() for row in rows},
         tried=search.tried,
         fixed=search.fixed,
         metric=label_of(monitor),
