@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from profactory.errors import ProFactoryError
+
 CHUNK = 1 << 20
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_TEMPORARY = re.compile(r"\.(?P<pid>\d+)-[0-9a-f]{8}\.tmp")
 
 
 def cache_dir() -> Path:
@@ -30,6 +36,17 @@ def cache_dir() -> Path:
 def temporary_sibling(path: Path) -> Path:
     """Return an unused name beside `path`, on the same file system, for a later rename."""
     return path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary siblings of `path` that processes left which live no more."""
+    import psutil
+
+    beginning = f".{path.name}"
+    for file in path.parent.glob(".*.tmp"):
+        found = _TEMPORARY.fullmatch(file.name[len(beginning) :]) if file.name.startswith(beginning) else None
+        if found and file.is_file() and not psutil.pid_exists(int(found["pid"])):
+            file.unlink(missing_ok=True)
 
 
 def fsync_path(path: Path) -> None:
@@ -104,6 +121,77 @@ def _swap_in(temporary: Path, target: Path) -> None:
         target.rename(old)
         temporary.rename(target)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def readable_bytes(count: int) -> str:
+    """Return a size for people.
+
+    Examples
+    --------
+    >>> readable_bytes(1_500_000), readable_bytes(2_000_000_000)
+    ('1.50 MB', '2.00 GB')
+    """
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{max(count / 1e6, 0.01):.2f} MB"
+
+
+def ensure_room(target: Path, needed: int, kept: str) -> None:
+    """Refuse to begin a file for which the disk has no room; see :func:`disk_room`.
+
+    Raises
+    ------
+    ProFactoryError
+        Naming the space that is needed and the space that is free.
+    """
+    free = _free(target)
+    if free < needed:
+        raise _no_room(target, "the disk has no room for it", kept, needed)
+
+
+@contextlib.contextmanager
+def disk_room(target: Path, kept: str, needed: Callable[[], int] | None = None) -> Iterator[None]:
+    """Turn a disk that is full while `target` is made into one clear error.
+
+    Parameters
+    ----------
+    target
+        The file, named in the error with the space that is free there.
+    kept
+        What is not lost, and how to go on: a clause.
+    needed
+        Estimates the bytes that are missing, when they are; 0 if nobody knows.
+
+    Raises
+    ------
+    ProFactoryError
+        The disk, a quota or a limit of the file size left no room.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # some libraries wrap what the system said
+        if not _is_full(error):
+            raise
+        reason = os.strerror(getattr(error, "errno", None) or errno.ENOSPC)
+        raise _no_room(target, reason, kept, needed() if needed else 0) from error
+
+
+def _is_full(error: BaseException) -> bool:
+    said = str(error)
+    return getattr(error, "errno", None) in _FULL or any(os.strerror(code) in said for code in _FULL)
+
+
+def _no_room(target: Path, reason: str, kept: str, needed: int) -> ProFactoryError:
+    folder, free = target.absolute().parent, readable_bytes(_free(target))
+    amount = f"about {readable_bytes(needed)} of" if needed else "more"
+    return ProFactoryError(
+        f"{target} cannot be written: {reason}.",
+        expected=f"{amount} free disk space in {folder} ({free} are free)",
+        fix=f"free some space, or choose another --out; {kept}",
+    )
+
+
+def _free(target: Path) -> int:
+    folder = next(place for place in target.absolute().parents if place.is_dir())
+    return shutil.disk_usage(folder).free
 
 
 def read_json(path: str | Path) -> Any:

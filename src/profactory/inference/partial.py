@@ -35,6 +35,7 @@ class Partial:
     """
 
     def __init__(self, target: Path, request: Mapping[str, Any]) -> None:
+        self.target = target
         self.folder = target.with_name(f".{target.name}.partial")
         self._request = {"schema_version": SCHEMA_VERSION, **request}
         if self.folder.exists() and not self._is_ours():
@@ -64,6 +65,12 @@ class Partial:
         """Yield the finished blocks in order."""
         for number in range(len(self)):
             yield self._read(number)
+
+    def room_needed(self, blocks: float) -> int:
+        """Estimate the bytes for the blocks that are missing and the output, from those that are there."""
+        sizes = [self._file(number).stat().st_size for number in range(len(self))]
+        each = sum(sizes) / len(sizes) if sizes else 0.0
+        return round(each * (2 * blocks - len(sizes)))
 
     def discard(self) -> None:
         """Remove everything."""

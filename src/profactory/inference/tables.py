@@ -26,7 +26,7 @@ from profactory.data.structure_columns import match_structure_columns, say_unrea
 from profactory.data.structure_strings import structure_problems
 from profactory.data.writing import arrow_column, format_of, free_name, open_writer
 from profactory.errors import Problem, ProFactoryError, RowError, shorten
-from profactory.files import sha256_file
+from profactory.files import disk_room, remove_leftovers, sha256_file
 from profactory.inference.file_report import FileReport
 from profactory.inference.partial import Partial
 from profactory.inference.residue_table import ResidueTable
@@ -156,9 +156,12 @@ def predict_file(
     say_unread(request.table.columns, structures)
     names = free_names(request.table.columns, [*predictor.column_names(probabilities=probabilities), "error"])
     asked = {"probabilities": probabilities, "block_rows": block_rows, "names": names}
-    partial = Partial(request.out, {**_identity(predictor, request), **asked})
+    remove_leftovers(request.out)
+    identity = {**_identity(predictor, request), **asked}
     total = request.rows
-    with _kept(partial), Progress("predicting", total, unit="rows") as progress:
+    with disk_room(request.out, "nothing was predicted yet"):
+        partial = Partial(request.out, identity)
+    with _kept(partial, total / block_rows), Progress("predicting", total, unit="rows") as progress:
         finished = len(partial)
         if finished:
             log.info("Going on behind the first %d blocks of rows, which are done.", finished)
@@ -202,16 +205,18 @@ def _identity(predictor: Predictor, request: FileRequest) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _kept(partial: Partial) -> Iterator[None]:
+def _kept(partial: Partial, blocks: float) -> Iterator[None]:
     """Say, when the work is stopped, that what is finished is not lost; throw it away if it is no use."""
+    kept = f"what is done is kept in {partial.folder}; the same command goes on from there"
     try:
-        yield
+        with disk_room(partial.target, kept, lambda: partial.room_needed(blocks)):
+            yield
     except RowError:
         partial.discard()
         raise
-    except BaseException:
-        if len(partial):
-            log.warning("What is done is kept in %s; the same command goes on from there.", partial.folder)
+    except BaseException as error:
+        if len(partial) and kept not in str(error):
+            log.warning("W%s.", kept[1:])
         raise
 
 

@@ -9,20 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from profactory.data.bundled import bundled_path
-from profactory.data.columns import find_columns
-from profactory.data.reading import open_table
-from profactory.data.residues import clean_sequences
-from profactory.errors import ConfigError, Problem, RowError, RunExistsError, shorten
+from profactory.errors import ConfigError, Problem, RunExistsError
+from profactory.files import disk_room, ensure_room, remove_leftovers
 from profactory.inference.engines.torch_engine import choose_device
-from profactory.inference.row_blocks import row_blocks
 from profactory.models.design import Design
 from profactory.models.pooling import POOLINGS
 from profactory.models.protein_model import ProteinModel
 from profactory.models.zoo import resolve
+from profactory.pipeline.embed_input import UsableRows, usable_rows
 from profactory.sharing.embedding_files import Embeddings, check_format, write_embeddings
 from profactory.tasks import Task, TaskKind
 from profactory.training.embedding_cache import EmbeddingCache
@@ -33,6 +29,7 @@ NO_POOLING = "none"
 #: What a model is embedded for does not matter: its head is never used.
 _TASKS = {True: Task(TaskKind.RESIDUE_REGRESSION), False: Task(TaskKind.REGRESSION)}
 _BLOCK = 1024
+_KEPT = "what was computed is in the cache, and the same command goes on from there"
 
 log = logging.getLogger("profactory")
 
@@ -80,17 +77,6 @@ class EmbedReport:
         return "\n".join(lines + ([] if self.plot is None else [f"plot: {self.plot}"]))
 
 
-@dataclass
-class _Input:
-    """The usable rows of a table."""
-
-    sequences: list[str] = field(default_factory=list)
-    rows: list[int] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
-    colors: list[str] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-
-
 def embed_file(
     model: str,
     folder: Path | None,
@@ -110,30 +96,32 @@ def embed_file(
     """Embed a file; see :func:`profactory.api.embed`. `folder` is that of a trained model."""
     check_format(out)
     _check(out, pooling, overwrite, umap, color_by)
-    read = _read(source, sequence_column, color_by)
-    if not read.sequences:
-        raise RowError(f"{source}: not one row can be used.", problems=read.problems)
-    probe = _probe(model, folder, pooling, layer, max_length)
-    spelling = probe.backbone.family.spelling
-    if spelling.structure and not spelling.structure_prefix:
-        log.info("%s is told that the structures are unknown; embed reads sequences alone.", model)
-    encoder = FrozenEncoder(probe, device=choose_device(device), precision=precision)
-    features = EmbeddingCache().get(encoder, read.sequences)
-    made = Embeddings(
-        blocks=lambda: _blocks(features),
-        width=features.width,
-        lengths=features.lengths if features.per_residue else None,
-        rows=np.array(read.rows, np.int64),
-        names=read.names,
-    )
-    write_embeddings(out, made)
-    report = EmbedReport(out, len(features), features.width, len(read.problems), read.problems[:1000], umap)
-    if umap is not None:
-        from profactory.evaluation.embedding_plot import plot_embeddings
+    remove_leftovers(out)
+    place = out.with_name(f".{out.name}.partial")
+    with (
+        disk_room(out, _KEPT),
+        usable_rows(source, place, sequence_column=sequence_column, color_by=color_by) as read,
+    ):
+        probe = _probe(model, folder, pooling, layer, max_length)
+        spelling = probe.backbone.family.spelling
+        if spelling.structure and not spelling.structure_prefix:
+            log.info("%s is told that the structures are unknown; embed reads sequences alone.", model)
+        encoder = FrozenEncoder(probe, device=choose_device(device), precision=precision)
+        made = Embeddings(
+            blocks=lambda: _blocks(encoder, read),
+            width=encoder.width,
+            lengths=read.lengths(encoder.max_length) if encoder.per_residue else None,
+            rows=read.rows,
+            names=read.names,
+        )
+        ensure_room(out, made.nbytes, _KEPT)
+        write_embeddings(out, made)
+        if umap is not None:
+            from profactory.evaluation.embedding_plot import plot_embeddings
 
-        vectors = np.concatenate(list(_blocks(features)))
-        plot_embeddings(vectors, umap, read.colors if color_by else None, title=color_by or "")
-    return report
+            vectors = np.concatenate(list(_blocks(encoder, read)))
+            plot_embeddings(vectors, umap, read.colors, title=color_by or "")
+    return EmbedReport(out, len(read.rows), encoder.width, read.failed, read.problems, umap)
 
 
 def _check(out: Path, pooling: str, overwrite: bool, umap: Path | None, color_by: str | None) -> None:
@@ -154,32 +142,6 @@ def _check(out: Path, pooling: str, overwrite: bool, umap: Path | None, color_by
         from profactory.evaluation.embedding_plot import require_umap
 
         require_umap()
-
-
-def _read(source: str, sequence_column: str | None, color_by: str | None) -> _Input:
-    """Return the rows that can be used and what is wrong with the others."""
-    table = open_table(bundled_path(source) or source)
-    columns = find_columns(table.columns, sequence=sequence_column, need_label=False, file=source)
-    if color_by and color_by not in table.columns:
-        raise ConfigError(f"{source} has no column {color_by!r}.", expected=", ".join(table.columns))
-    read, first = _Input(), 1
-    for block in row_blocks(table.chunks()):
-        cleaned = clean_sequences(block.cells.column(columns.sequence))
-        reasons = {**cleaned.reasons, **{row: p.reason for row, p in block.unreadable.items()}}
-        good = [row for row in range(len(block)) if row not in reasons]
-        taken = pa.array(good, pa.int64())
-        read.sequences += cleaned.sequences.take(taken).to_pylist()
-        read.rows += [first + row for row in good]
-        for wanted, into in ((columns.identifier, read.names), (color_by, read.colors)):
-            if wanted:
-                into += block.cells.column(wanted).take(taken).to_pylist()
-        given = block.cells.column(columns.sequence)
-        read.problems += [
-            Problem(reason, source, block.lines[row], columns.sequence, shorten(given[row].as_py() or ""))
-            for row, reason in sorted(reasons.items())
-        ]
-        first += len(block)
-    return read
 
 
 def _probe(model: str, folder: Path | None, pooling: str, layer: int, max_length: int | None) -> ProteinModel:
@@ -203,8 +165,14 @@ def _probe(model: str, folder: Path | None, pooling: str, layer: int, max_length
     return ProteinModel.assemble(backbone, task, Design(pooling=wanted, max_length=length, head_hidden=0))
 
 
-def _blocks(features: Features) -> Iterator[NDArray[np.float32]]:
-    """Yield the rows of all samples in order, some at a time."""
+def _blocks(encoder: FrozenEncoder, read: UsableRows) -> Iterator[NDArray[np.float32]]:
+    """Yield the vectors of all rows in order, some at a time; what the cache has not is computed."""
+    cache = EmbeddingCache()
+    for sequences in read.parts(encoder.max_length):
+        yield from _stored(cache.get(encoder, sequences, in_memory=False))
+
+
+def _stored(features: Features) -> Iterator[NDArray[np.float32]]:
     for start in range(0, len(features), _BLOCK):
         samples = np.arange(start, min(start + _BLOCK, len(features)))
         if not features.per_residue:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
+import math
 import struct
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.lib import format as npy
 from numpy.typing import NDArray
@@ -21,11 +25,13 @@ from profactory.errors import ConfigError, MissingExtraError
 from profactory.files import atomic_file
 
 Floats = NDArray[np.float32]
+_NAMES = 1 << 14  # identifiers at a time
+_MADE = (1980, 1, 1, 0, 0, 0)  # an interrupted and an uninterrupted computation end with the same bytes
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Vectors of many sequences, given block by block.
+    """Vectors of many sequences, given block by block; identifiers may lie on disk.
 
     Parameters
     ----------
@@ -38,16 +44,16 @@ class Embeddings:
     rows
         Row of the input of each sequence, from 1.
     names
-        Identifiers, or nothing.
+        Identifiers, or None.
     """
 
     blocks: Callable[[], Iterator[Floats]]
     width: int
     lengths: NDArray[np.int64] | None
     rows: NDArray[np.int64]
-    names: Sequence[str]
+    names: pa.ChunkedArray | None
 
-    @property
+    @cached_property
     def offsets(self) -> NDArray[np.int64]:
         """Where the vectors of each sequence begin and the last ends, ``(n + 1,)``."""
         counts = np.ones(len(self.rows), np.int64) if self.lengths is None else self.lengths
@@ -58,14 +64,19 @@ class Embeddings:
         """Of all vectors."""
         return int(self.offsets[-1]), self.width
 
-    def beside(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays beside the vectors: rows, and names and offsets where there are any."""
-        arrays: dict[str, NDArray[Any]] = {"row": self.rows}
-        if self.names:
-            arrays["id"] = np.array(self.names, dtype=np.str_)
-        if self.lengths is not None:
-            arrays["offsets"] = self.offsets
-        return arrays
+    @property
+    def nbytes(self) -> int:
+        """Of all vectors."""
+        return 4 * self.shape[0] * self.width
+
+    def numbers(self) -> dict[str, NDArray[np.int64]]:
+        """Return the arrays beside the vectors: rows, and per residue the offsets."""
+        return {"row": self.rows} if self.lengths is None else {"row": self.rows, "offsets": self.offsets}
+
+    def name_blocks(self) -> Iterator[list[str]]:
+        """Yield the identifiers in order, some at a time; nothing if there are none."""
+        for start in range(0, 0 if self.names is None else len(self.rows), _NAMES):
+            yield self.names.slice(start, _NAMES).to_pylist() if self.names is not None else []
 
 
 def write_embeddings(file: Path, embeddings: Embeddings) -> None:
@@ -98,71 +109,99 @@ def check_format(file: Path) -> str:
 
 def _npz(file: Path, embeddings: Embeddings) -> None:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        with archive.open("embeddings.npy", "w", force_zip64=True) as sink:
-            header = {"descr": "<f4", "fortran_order": False, "shape": embeddings.shape}
-            npy.write_array_header_2_0(sink, header)
+        with _entry(archive, "embeddings", "<f4", embeddings.shape) as sink:
             for block in embeddings.blocks():
                 sink.write(np.ascontiguousarray(block, "<f4").tobytes())
-        for name, array in embeddings.beside().items():
-            with archive.open(f"{name}.npy", "w") as sink:
-                npy.write_array(sink, array, allow_pickle=False)
+        for name, array in embeddings.numbers().items():
+            with _entry(archive, name, "<i8", array.shape) as sink:
+                sink.write(np.ascontiguousarray(array, "<i8").tobytes())
+        if embeddings.names is not None:
+            kind = f"<U{max(1, pc.max(pc.utf8_length(embeddings.names)).as_py())}"
+            with _entry(archive, "id", kind, (len(embeddings.rows),)) as sink:
+                for names in embeddings.name_blocks():
+                    sink.write(np.array(names, kind).tobytes())
+
+
+@contextlib.contextmanager
+def _entry(archive: zipfile.ZipFile, name: str, kind: str, shape: tuple[int, ...]) -> Iterator[IO[bytes]]:
+    """Open an array of an npz file behind its header; the same arrays give the same bytes at any time."""
+    with archive.open(zipfile.ZipInfo(f"{name}.npy", _MADE), "w", force_zip64=True) as sink:
+        npy.write_array_header_2_0(sink, {"descr": kind, "fortran_order": False, "shape": shape})
+        yield sink
 
 
 def _h5(file: Path, embeddings: Embeddings) -> None:
     import h5py
 
     with h5py.File(file, "w") as store:
-        vectors = store.create_dataset("embeddings", embeddings.shape, "<f4")
-        start = 0
-        for block in embeddings.blocks():
-            vectors[start : start + len(block)] = block
-            start += len(block)
-        for name, array in embeddings.beside().items():
-            store[name] = array.astype(h5py.string_dtype()) if array.dtype.kind == "U" else array
+        _fill(store.create_dataset("embeddings", embeddings.shape, "<f4"), embeddings.blocks())
+        for name, array in embeddings.numbers().items():
+            store[name] = array
+        if embeddings.names is not None:
+            made = store.create_dataset("id", (len(embeddings.rows),), h5py.string_dtype())
+            _fill(made, embeddings.name_blocks())
+
+
+def _fill(stored: Any, blocks: Iterator[Any]) -> None:
+    start = 0
+    for block in blocks:
+        stored[start : start + len(block)] = block
+        start += len(block)
 
 
 def _parquet(file: Path, embeddings: Embeddings) -> None:
     """One row per sequence; per residue the cell is a list of vectors."""
     vector = pa.list_(pa.float32(), embeddings.width)
-    fields = [("row", pa.int64()), *([("id", pa.string())] if embeddings.names else [])]
+    fields = [("row", pa.int64()), *([] if embeddings.names is None else [("id", pa.string())])]
     cell = vector if embeddings.lengths is None else pa.list_(vector)
     schema = pa.schema([*fields, ("embedding", cell)])
-    first = 0
+    offsets, first = embeddings.offsets, 0
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for block in embeddings.blocks():
             vectors = pa.FixedSizeListArray.from_arrays(pa.array(block.reshape(-1)), embeddings.width)
-            last = int(np.searchsorted(embeddings.offsets, embeddings.offsets[first] + len(block)))
+            last = int(np.searchsorted(offsets, offsets[first] + len(block)))
             if embeddings.lengths is not None:
-                inner = embeddings.offsets[first : last + 1] - embeddings.offsets[first]
+                inner = offsets[first : last + 1] - offsets[first]
                 vectors = pa.ListArray.from_arrays(pa.array(inner, pa.int32()), vectors)
             columns = [pa.array(embeddings.rows[first:last])]
-            columns += [pa.array(embeddings.names[first:last], pa.string())] if embeddings.names else []
+            if embeddings.names is not None:
+                named = embeddings.names.slice(first, last - first).to_pylist()
+                columns.append(pa.array(named, pa.string()))
             writer.write_table(pa.table([*columns, vectors], schema=schema))
             first = last
 
 
 def _safetensors(file: Path, embeddings: Embeddings) -> None:
-    """The format has no text: identifiers are left out, and ``row`` tells which is which."""
-    arrays = {name: array for name, array in embeddings.beside().items() if name != "id"}
-    size = 4 * int(np.prod(embeddings.shape))
-    header: dict[str, Any] = {
-        "embeddings": {"dtype": "F32", "shape": list(embeddings.shape), "data_offsets": [0, size]}
-    }
-    for name, array in arrays.items():
-        header[name] = {
-            "dtype": "I64",
-            "shape": list(array.shape),
-            "data_offsets": [size, size + array.nbytes],
-        }
-        size += array.nbytes
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
+    """The format has no text: identifiers are UTF-8 bytes one after the other, and where each begins."""
+    kinds: dict[str, tuple[str, tuple[int, ...]]] = {"embeddings": ("F32", embeddings.shape)}
+    numbers = embeddings.numbers()
+    if embeddings.names is not None:
+        sizes = np.asarray(pc.binary_length(embeddings.names), np.int64)
+        numbers["id_offsets"] = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    kinds |= {name: ("I64", array.shape) for name, array in numbers.items()}
+    if embeddings.names is not None:
+        kinds["id"] = ("U8", (int(numbers["id_offsets"][-1]),))
     with file.open("wb") as sink:
-        sink.write(struct.pack("<Q", len(text)) + text)
+        sink.write(_safetensors_header(kinds))
         for block in embeddings.blocks():
             sink.write(np.ascontiguousarray(block, "<f4").tobytes())
-        for array in arrays.values():
+        for array in numbers.values():
             sink.write(np.ascontiguousarray(array, "<i8").tobytes())
+        for names in embeddings.name_blocks():
+            sink.write("".join(names).encode())
+
+
+def _safetensors_header(kinds: Mapping[str, tuple[str, tuple[int, ...]]]) -> bytes:
+    """Return what stands before tensors that follow each other in this order."""
+    header: dict[str, Any] = {}
+    start = 0
+    for name, (kind, shape) in kinds.items():
+        stop = start + {"F32": 4, "I64": 8, "U8": 1}[kind] * math.prod(shape)
+        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [start, stop]}
+        start = stop
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text
 
 
 _WRITERS: dict[str, Callable[[Path, Embeddings], None]] = {

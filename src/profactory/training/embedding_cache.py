@@ -118,7 +118,12 @@ class EmbeddingCache:
         self.root = root or cache_dir() / "embeddings"
 
     def get(
-        self, encoder: Encoder, sequences: Sequence[str], structures: Sequence[str] | None = None
+        self,
+        encoder: Encoder,
+        sequences: Sequence[str],
+        structures: Sequence[str] | None = None,
+        *,
+        in_memory: bool = True,
     ) -> Features:
         """Return the embeddings of sequences, computing what is missing.
 
@@ -130,6 +135,8 @@ class EmbeddingCache:
             As cleaned by :mod:`profactory.data`; at least one.
         structures
             For models whose tokens hold structure: one string for each sequence.
+        in_memory
+            Read entries that are small beside the free memory into it; without, they stay on disk.
 
         Raises
         ------
@@ -141,7 +148,7 @@ class EmbeddingCache:
         shards = _finished_shards(folder, encoder, layout)
         if shards is None:
             shards = self._compute(folder, encoder, layout)
-        return _open(folder, shards, encoder, layout)
+        return _open(folder, shards, encoder, layout, MEMORY_SHARE if in_memory else 0.0)
 
     def key(self, encoder: Encoder, sequences: Sequence[str], structures: Sequence[str] | None = None) -> str:
         """Return the name of an entry."""
@@ -261,14 +268,16 @@ def _is_intact(file: Path) -> bool:
     return False
 
 
-def _open(folder: Path, shards: Sequence[str], encoder: Encoder, layout: _Layout) -> Features:
+def _open(
+    folder: Path, shards: Sequence[str], encoder: Encoder, layout: _Layout, memory_share: float
+) -> Features:
     counts, width = layout.shard_rows, layout.width
     maps: list[NDArray[Any]] = [
         np.memmap(folder / name, dtype="<f4", mode="r", shape=(int(count), width))
         for name, count in zip(shards, counts, strict=True)
     ]
     block, start = layout.shard, layout.starts
-    if int(counts.sum()) * width * 4 <= MEMORY_SHARE * psutil.virtual_memory().available:
+    if int(counts.sum()) * width * 4 <= memory_share * psutil.virtual_memory().available:
         start = start + (np.cumsum(counts) - counts)[block]
         block, maps = np.zeros_like(block), [np.concatenate(maps)]
     at = layout.sample

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import pytest
 import torch
 
 from profactory import api
+from profactory.errors import ProFactoryError
 from profactory.evaluation.domain import fit_domain
 from profactory.inference.predictor import Predictor
 from profactory.inference.tables import open_request, predict_file
@@ -105,15 +108,31 @@ def test_another_input_or_option_starts_anew(
     assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
-def test_a_full_disk_keeps_what_is_done(source: Path, tmp_path: Path) -> None:
+def test_a_full_disk_keeps_what_is_done(
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     model = Interrupted(REGRESSION)
     model.batches, model.failure = 20, OSError(28, "No space left on device")
     out = tmp_path / "out.csv"
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(ProFactoryError, match="No space left") as caught:
         _predict(model, source, out)
+    assert re.search(r"about 0\.\d\d MB of free disk space", caught.value.expected)
+    assert f"kept in {tmp_path}/.out.csv.partial; the same command goes on" in caught.value.fix
+    assert not caplog.text  # said once
     assert list(tmp_path.glob(".out.csv.partial/block-*.arrow"))
     _predict(FakeModel(REGRESSION), source, out)
     assert out.exists()
+
+
+def test_what_a_killed_process_left_beside_the_output_is_removed(source: Path, tmp_path: Path) -> None:
+    """A process killed while it writes leaves a temporary file; that of a live one is kept."""
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = [tmp_path / f".out.csv.{pid}-0123abcd.tmp" for pid in (dead.pid, os.getpid())]
+    for file in left:
+        file.write_text("half a row")
+    _predict(FakeModel(REGRESSION), source, tmp_path / "out.csv")
+    assert [file.exists() for file in left] == [False, True]
 
 
 def test_a_damaged_note_of_what_was_asked_starts_anew(source: Path, tmp_path: Path) -> None:
