@@ -168,15 +168,17 @@ def disk_room(target: Path, kept: str, needed: Callable[[], int] | None = None) 
     try:
         yield
     except (OSError, RuntimeError) as error:  # some libraries wrap what the system said
-        if not _is_full(error):
+        code = _code_of(error)
+        if code is None:
             raise
-        reason = os.strerror(getattr(error, "errno", None) or errno.ENOSPC)
-        raise _no_room(target, reason, kept, needed() if needed else 0) from error
+        raise _no_room(target, os.strerror(code), kept, needed() if needed else 0) from error
 
 
-def _is_full(error: BaseException) -> bool:
-    said = str(error)
-    return getattr(error, "errno", None) in _FULL or any(os.strerror(code) in said for code in _FULL)
+def _code_of(error: OSError | RuntimeError) -> int | None:
+    """Return why there is no room; None if it is something else."""
+    code = getattr(error, "errno", None)
+    found = [one for one in _FULL if one == code or os.strerror(one) in str(error)]
+    return found[0] if found else None
 
 
 def _no_room(target: Path, reason: str, kept: str, needed: int) -> ProFactoryError:

@@ -29,7 +29,9 @@ def trained(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def sequences(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("input") / "in.fasta"
-    texts = [(LETTERS * 3)[i % 20 : 20 + i % 40] + LETTERS[i % 19] + LETTERS[i % 17] for i in range(9_000)]
+    texts = [
+        (LETTERS * 5)[i % 20 : i % 20 + 38 + i % 31] + LETTERS[i % 19] + LETTERS[i % 17] for i in range(9_000)
+    ]
     file.write_text("".join(f">p{i}\n{text}\n" for i, text in enumerate(texts)))
     return file
 
@@ -144,7 +146,7 @@ def test_embeddings_without_room(model: Path, sequences: Path, tmp_path: Path, s
 def test_embeddings_that_may_not_grow(model: Path, sequences: Path, tmp_path: Path, ending: str) -> None:
     out = tmp_path / f"out.{ending}"
     words = ("embed", model, sequences, "--out", out)
-    limited = profactory_process(*words, log=tmp_path / "limited", before=(limit_file_size, 1_000_000))
+    limited = profactory_process(*words, log=tmp_path / "limited", before=(limit_file_size, 900_000))
     assert_one_clear_error(limited, "File too large", "in the cache, and the same command goes on")
     assert not out.exists()
     assert "embedding:" not in finished(*words, log=tmp_path / "again")

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from profactory.data.batching import Indices
 from profactory.errors import TrainingError
-from profactory.files import atomic_file, atomic_write_bytes, cache_dir, sha256_file
+from profactory.files import atomic_file, atomic_write_bytes, cache_dir, readable_bytes, sha256_file
 from profactory.progress import Progress
 from profactory.training.features import Features
 from profactory.training.manifest import seal, unseal
@@ -182,16 +182,16 @@ class EmbeddingCache:
         name = f"shard-{number:05d}-{hashlib.sha256(data.data).hexdigest()}.bin"
         try:
             with atomic_file(folder / name) as temporary:
-                data.tofile(temporary)
+                temporary.write_bytes(data.data)
         except OSError as error:
-            raise _no_room(self.root, data.nbytes, str(error)) from error
+            raise _no_room(self.root, data.nbytes, error.strerror or str(error)) from error
         return name
 
     def _ensure_room(self, needed: int, encoder: Encoder) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.root).free
         if needed > free:
-            raise _no_room(self.root, needed, f"{free / 1e9:.1f} GB are free", encoder.per_residue)
+            raise _no_room(self.root, needed, f"{readable_bytes(free)} are free", encoder.per_residue)
 
 
 def _texts(sequences: Sequence[str], structures: Sequence[str] | None) -> Iterable[tuple[str, ...]]:
@@ -290,6 +290,6 @@ def _no_room(root: Path, needed: int, reason: str, per_residue: bool = False) ->
         remedies.append("--pooling mean (one vector per protein instead of one per residue) or --max-length")
     return TrainingError(
         f"The embeddings cannot be stored in {root}: {reason}.",
-        expected=f"{needed / 1e9:.2f} GB of free disk space",
+        expected=f"{readable_bytes(needed)} of free disk space",
         fix="; ".join(remedies),
     )

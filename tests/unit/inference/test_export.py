@@ -9,13 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from profactory import api
 from profactory.errors import ConfigError, ExportError, RunExistsError
+from profactory.models.descriptors import describe
+from profactory.models.ensembles import save_ensemble
 from profactory.models.protein_model import ProteinModel
 from profactory.models.zoo import resolve
 from profactory.pipeline import export as exporting
-from profactory.tasks import Calibration, Task, TaskKind
+from profactory.tasks import Calibration, LabelTransform, Task, TaskKind
 from tests.support.models import FAMILY_NAMES, tiny_esm, tiny_repo
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -53,7 +56,7 @@ def exported(run: Path) -> Path:
 
 def test_a_stranger_predicts_with_the_script_beside_the_graph(run: Path, exported: Path) -> None:
     script = (exported / "predict.py").read_text()
-    assert len(script.splitlines()) <= 26
+    assert len(script.splitlines()) == 20
     assert "profactory" not in script.replace('["profactory"]', "")
     done = subprocess.run(
         [sys.executable, str(exported / "predict.py"), *SEQUENCES], check=True, capture_output=True, text=True
@@ -75,6 +78,97 @@ def test_the_graph_says_what_it_is(exported: Path) -> None:
     assert about["tokens"]["letters"]["A"] == 5  # ESM's vocabulary
     assert (about["tokens"]["before"], about["tokens"]["after"], about["tokens"]["pad"]) == ([0], [2], 1)
     assert about["provenance"] == {"source": "toy.csv"}
+
+
+def test_transformed_labels_come_back_in_the_unit_of_the_table(tmp_path: Path) -> None:
+    """The graph undoes what was done to the labels for training, as the model does."""
+    spec = resolve(str(tiny_esm(tmp_path / "tiny")))
+    labels = np.array([[1.0, 10.0], [2.0, 20.0], [2.0, 50.0], [8.0, 300.0]])
+    for kind in ("log", "rank"):
+        task = Task(TaskKind.REGRESSION, targets=("km", "kcat"))
+        task = task.with_transform(LabelTransform.fit(kind, labels))
+        model = ProteinModel.build(spec, task, max_length=20)
+        model.scale_outputs(torch.tensor([0.5, 2.0]), torch.tensor([1.5, 0.5]))
+        model.save(tmp_path / kind / "model")
+        report = api.export(tmp_path / kind / "model", tmp_path / kind / "onnx", format="onnx")
+        assert report.largest_difference is not None
+        assert report.largest_difference < 1e-4
+        records = api.load(tmp_path / kind / "model", device="cpu").predict(SEQUENCES)
+        wanted = [[record["prediction_km"], record["prediction_kcat"]] for record in records]
+        np.testing.assert_allclose(
+            _printed(tmp_path / kind / "onnx", SEQUENCES), wanted, rtol=1e-3, atol=1e-3
+        )
+
+
+def _printed(exported: Path, words: list[str]) -> list[list[float]]:
+    """Return the numbers that the example prints."""
+    command = [sys.executable, str(exported / "predict.py"), *words]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return [json.loads(line.split(" ", 1)[1]) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["freeze", "lora"])
+def test_an_ensemble_is_one_graph_with_the_mean_of_its_members(method: str, tmp_path: Path) -> None:
+    """A frozen backbone is in it once; each member has its own temperature."""
+    spec = resolve(str(tiny_esm(tmp_path / "tiny")))
+    members = {}
+    for seed in range(3):
+        model = ProteinModel.build(spec, CLASSES, seed=seed, max_length=40, method=method)
+        model.calibration = Calibration(temperature=1.0 + seed)
+        members[f"seed-{seed}"] = model.save(tmp_path / f"seed-{seed}")
+    save_ensemble(tmp_path / "model", members, task=CLASSES, calibration=Calibration(), provenance={})
+    report = api.export(tmp_path / "model", tmp_path / "onnx", format="onnx")
+    assert report.largest_difference is not None
+    assert report.largest_difference < 1e-5
+    assert json.loads((report.out / "about.json").read_text())["models"] == 3
+    single = api.export(members["seed-0"], tmp_path / "single", format="onnx").out / "model.onnx"
+    share = (report.out / "model.onnx").stat().st_size / single.stat().st_size
+    assert share < 1.5 if method == "freeze" else share > 2
+    command = [sys.executable, str(report.out / "predict.py"), *SEQUENCES]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    for line, record in zip(lines, api.load(tmp_path / "model").predict(SEQUENCES), strict=True):
+        assert f"'soluble': {round(record['probability_soluble'], 4)}" in line
+    with pytest.raises(ConfigError, match="no common weights"):
+        api.export(tmp_path / "model", tmp_path / "merged", format="merged")
+
+
+def test_features_are_an_input_of_the_graph(tmp_path: Path) -> None:
+    pytest.importorskip("peptides")
+    spec, features = resolve(str(tiny_esm(tmp_path / "tiny"))), ("charge", "stability")
+    ProteinModel.build(spec, Task(TaskKind.REGRESSION), max_length=40, descriptors=features).save(
+        tmp_path / "model"
+    )
+    report = api.export(tmp_path / "model", tmp_path / "onnx", format="onnx")
+    about = json.loads((report.out / "about.json").read_text())["extra_inputs"]["descriptors"]
+    assert (about["numbers"], about["features"]) == (3, ["charge", "stability"])
+    numbers = [",".join(map(str, row)) for row in describe(SEQUENCES, features)]
+    words = [word for pair in zip(SEQUENCES, numbers, strict=True) for word in pair]
+    wanted = [[record["prediction"]] for record in api.load(tmp_path / "model").predict(SEQUENCES)]
+    np.testing.assert_allclose(_printed(report.out, words), wanted, atol=2e-4)
+
+
+@pytest.mark.slow
+def test_structures_are_an_input_of_the_graph(tmp_path: Path) -> None:
+    spec = resolve(str(tiny_esm(tmp_path / "tiny")))
+    kinds = {"3di": "foldseek_3di", "ss8": "ss8"}
+    model = ProteinModel.build(
+        spec, Task(TaskKind.RESIDUE_REGRESSION), max_length=12, method="ses-adapter", structures=kinds
+    )
+    torch.nn.init.normal_(model.structure.attention["ss8"].out.weight)  # begins at zero
+    model.save(tmp_path / "model")
+    report = api.export(tmp_path / "model", tmp_path / "onnx", format="onnx")
+    assert report.largest_difference is not None
+    assert report.largest_difference < 1e-4
+    strings = {"3di": ["DVQPLDVQPLDVQP", "VVVX"], "ss8": ["hhhh----EEEETT", "HHHH"]}
+    words = [word for group in zip(SEQUENCES, *strings.values(), strict=True) for word in group]
+    command = [sys.executable, str(report.out / "predict.py"), *words]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    records = api.load(tmp_path / "model").predict(SEQUENCES, structures=strings)
+    for line, record in zip(lines, records, strict=True):
+        found = [float(number.strip("[]")) for number in line.split()[1:]]
+        wanted = [float(number) for number in record["prediction"].split(",") if number]
+        np.testing.assert_allclose(found, wanted, atol=2e-4)
 
 
 @pytest.mark.slow

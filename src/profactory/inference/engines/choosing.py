@@ -17,6 +17,7 @@ from profactory.errors import ConfigError, ExportError, MissingExtraError
 from profactory.files import atomic_dir, atomic_write_json, cache_dir, read_json, sha256_bytes
 from profactory.inference.engines import Engine
 from profactory.inference.engines.torch_engine import TorchEngine, choose_device
+from profactory.inference.export.parity import differences
 from profactory.models.canaries import SEQUENCES
 
 if TYPE_CHECKING:
@@ -100,9 +101,7 @@ def difference_from_torch(model: ProteinModel, engine: Engine) -> float:
     wanted, found = (
         model.task.probabilities(runner.run(batch)) for runner in (TorchEngine(model, "cpu"), engine)
     )
-    difference = np.abs(found - wanted)
-    if not model.task.is_classification:
-        difference /= model.output_scale.cpu().numpy()
+    difference = differences(model, found, wanted)
     if model.task.per_residue:
         difference = difference[np.arange(difference.shape[1]) < batch.lengths.numpy()[:, None]]
     return float(difference.max())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from profactory.inference.export.graph import INPUTS, require_onnx
+from profactory.inference.export.graph import graph_inputs, require_onnx
 
 if TYPE_CHECKING:
     from profactory.models.backbone import TokenBatch
@@ -53,8 +53,7 @@ class OnnxEngine:
         return outputs, embeddings
 
     def _outputs(self, batch: TokenBatch) -> list[NDArray[np.float32]]:
-        inputs = dict(zip(INPUTS, (batch.input_ids, batch.attention_mask, batch.lengths), strict=True))
-        found = self._session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+        found = self._session.run(None, graph_inputs(batch))
         return [np.asarray(output, np.float32) for output in found]
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from profactory.errors import MissingExtraError
 from profactory.inference.engines.onnx_engine import processor_threads
-from profactory.inference.export.graph import INPUTS
+from profactory.inference.export.graph import graph_inputs
 
 if TYPE_CHECKING:
     from profactory.models.backbone import TokenBatch
@@ -74,6 +74,5 @@ class OpenVinoEngine:
         return outputs, embeddings
 
     def _outputs(self, batch: TokenBatch) -> list[NDArray[np.float32]]:
-        inputs = dict(zip(INPUTS, (batch.input_ids, batch.attention_mask, batch.lengths), strict=True))
-        found = self._model({name: tensor.numpy() for name, tensor in inputs.items()})
+        found = self._model(graph_inputs(batch))
         return [np.array(found[place], np.float32) for place in range(len(found))]

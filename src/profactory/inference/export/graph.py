@@ -16,9 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from profactory.errors import ExportError, MissingExtraError
-from profactory.tasks import TaskKind
+from profactory.inference.export.answers import unknown_strings
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from profactory.models.backbone import TokenBatch
     from profactory.models.protein_model import ProteinModel
 
 INPUTS = ("input_ids", "attention_mask", "lengths")
@@ -27,30 +30,6 @@ OUTPUT, EMBEDDING = "outputs", "sequence_embedding"
 METADATA = "profactory"
 #: A graph in one file cannot be larger than 2 GB; larger weights go into a file beside it.
 ONE_FILE_BYTES = 1_500_000_000
-
-
-class Answer(nn.Module):
-    """A model with what comes behind its head: calibrated probabilities, or values in the user's units.
-
-    Parameters
-    ----------
-    model
-        The model, its adapter merged.
-    """
-
-    def __init__(self, model: ProteinModel) -> None:
-        super().__init__()
-        self.model = model
-        self.temperature = model.calibration.temperature
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, lengths: Tensor) -> Tensor:
-        """Return ``(batch, outputs)``, or ``(batch, length, outputs)`` for residue tasks."""
-        outputs: Tensor = self.model(input_ids, attention_mask, lengths)
-        if not self.model.task.is_classification:
-            return outputs
-        if self.model.task.kind is TaskKind.MULTI_LABEL:
-            return (outputs / self.temperature).sigmoid()
-        return (outputs / self.temperature).softmax(-1)
 
 
 class Embedded(nn.Module):
@@ -90,24 +69,36 @@ def write_onnx(module: nn.Module, model: ProteinModel, file: Path, about: Mappin
     Parameters
     ----------
     module
-        `model` itself, for its logits, an :class:`Embedded`, or an :class:`Answer`.
+        `model` itself, for its logits, an :class:`Embedded`, or an answer of
+        :mod:`profactory.inference.export.answers`.
     model
-        On the processor, its adapter merged.
+        Whose inputs they are; on the processor, its adapter merged.
     file
         ``.onnx``; weights beyond 1.5 GB go into a file beside it.
     about
         JSON that is put into the graph's metadata.
     """
     require_onnx()
-    batch = model.backbone.collate(model.backbone.tokenize(["MKTAYIAKQR", "ACDEFGHIKLMN"], model.max_length))
+    sequences = ["MKTAYIAKQR", "ACDEFGHIKLMN"]
+    batch = model.collate(model.prepare(sequences, unknown_strings(model, sequences)))
     samples, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
+    around = batch.input_ids.shape[1] - int(batch.lengths.max())  # special tokens
+    residues = tokens - around if around else tokens
+    beside = tuple(
+        {0: samples, 1: residues} if _per_residue(one) else {0: samples} for one in batch.extras.values()
+    )
     with _quiet(), torch.no_grad(), _translated():
         program = torch.onnx.export(
             module.eval(),
-            (batch.input_ids, batch.attention_mask, batch.lengths),
-            input_names=list(INPUTS),
+            (batch.input_ids, batch.attention_mask, batch.lengths, *batch.extras.values()),
+            input_names=[*INPUTS, *batch.extras],
             output_names=[OUTPUT, EMBEDDING] if isinstance(module, Embedded) else [OUTPUT],
-            dynamic_shapes=({0: samples, 1: tokens}, {0: samples, 1: tokens}, {0: samples}),
+            dynamic_shapes=(
+                {0: samples, 1: tokens},
+                {0: samples, 1: tokens},
+                {0: samples},
+                *((beside,) if beside else ()),
+            ),
             dynamo=True,
             verbose=False,
         )
@@ -116,6 +107,17 @@ def write_onnx(module: nn.Module, model: ProteinModel, file: Path, about: Mappin
         program.model.metadata_props[METADATA] = json.dumps(dict(about))
         size = sum(weight.numel() * weight.element_size() for weight in module.parameters())
         program.save(str(file), external_data=size > ONE_FILE_BYTES)
+
+
+def graph_inputs(batch: TokenBatch) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a batch under the names of a graph's inputs."""
+    tensors = dict(zip(INPUTS, (batch.input_ids, batch.attention_mask, batch.lengths), strict=True))
+    return {name: tensor.numpy() for name, tensor in {**tensors, **batch.extras}.items()}
+
+
+def _per_residue(extra: Tensor) -> bool:
+    """Tell a code for each residue from numbers of the whole sequence."""
+    return not extra.is_floating_point()
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from profactory.data.structure_strings import KINDS
 from profactory.errors import ExportError
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ TOLERANCE = 1e-4
 BATCH_SIZES = (1, 2, 5, 16)
 LONGEST_IN_BATCH = 128  # residues in the larger batches; lengths up to the model's limit are run alone
 
-Run = Callable[["TokenBatch"], NDArray[np.float32]]
+Outputs = NDArray[np.float32]
+Run = Callable[["TokenBatch"], Outputs]
 
 
 def cases(model: ProteinModel) -> Iterator[TokenBatch]:
@@ -36,7 +38,11 @@ def cases(model: ProteinModel) -> Iterator[TokenBatch]:
     longest = min(model.max_length, LONGEST_IN_BATCH)
     groups += [[sequence(int(n)) for n in rng.integers(1, longest + 1, size)] for size in BATCH_SIZES]
     for group in groups:
-        yield model.backbone.collate(model.backbone.tokenize(group, model.max_length))
+        strings = {
+            kind: ["".join(rng.choice(list(KINDS[kind].letters), len(text))) for text in group]
+            for kind in model.extra_inputs.structures
+        }
+        yield model.collate(model.prepare(group, strings))
 
 
 def largest_difference(model: ProteinModel, original: Run, exported: Run) -> float:
@@ -49,15 +55,26 @@ def largest_difference(model: ProteinModel, original: Run, exported: Run) -> flo
     original, exported
         From a batch to outputs; padding does not count.
     """
-    spread = 1.0 if model.task.is_classification else model.output_scale.cpu().numpy()
     largest = 0.0
     for batch in cases(model):
-        difference = np.abs(exported(batch) - original(batch)) / spread
+        difference = differences(model, exported(batch), original(batch))
         if model.task.per_residue:
             inside = np.arange(difference.shape[1]) < batch.lengths.numpy()[:, None]
             difference = difference[inside]
         largest = max(largest, float(difference.max()))
     return largest
+
+
+def differences(model: ProteinModel, found: Outputs, wanted: Outputs) -> Outputs:
+    """Return how far answers are apart: probabilities, or values in units of the labels' spread.
+
+    Labels that were transformed for training have that unit where the loss sees them.
+    """
+    if model.task.is_classification:
+        return np.asarray(np.abs(found - wanted), np.float32)
+    if model.task.transform is not None:
+        found, wanted = model.task.transform.apply(found), model.task.transform.apply(wanted)
+    return np.asarray(np.abs(found - wanted) / model.output_scale.cpu().numpy(), np.float32)
 
 
 def check_parity(difference: float, what: str, tolerance: float = TOLERANCE) -> None:
