@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from profactory.errors import ConfigError, RowError, RunExistsError
 from profactory.models.backbone import Backbone
 from profactory.models.protein_model import ProteinModel
 from profactory.models.zoo import resolve
+from profactory.pipeline import embed_input
 from profactory.tasks import Task, TaskKind
 from profactory.training.embedding_cache import EmbeddingCache
 from profactory.training.loss_model import FrozenEncoder
@@ -39,10 +41,14 @@ def source(tmp_path: Path) -> Path:
 
 
 def _expected(tiny: Path, layer: int = -1) -> list[Matrix]:
+    return _states(tiny, SEQUENCES, layer)
+
+
+def _states(tiny: Path, sequences: list[str], layer: int = -1) -> list[Matrix]:
     """Return the states of each sequence's residues, from the backbone itself, one at a time."""
     backbone = Backbone.load(resolve(str(tiny)), layer=layer)
     states = []
-    for sequence in SEQUENCES:
+    for sequence in sequences:
         batch = backbone.collate(backbone.tokenize([sequence]))
         with torch.no_grad():
             output = backbone(batch.input_ids, batch.attention_mask, batch.lengths)
@@ -59,7 +65,9 @@ def _read(file: Path) -> dict[str, Any]:
             found = {name: store[name][...] for name in store}
         return {**found, "id": np.array([text.decode() for text in found["id"]])}
     if file.suffix == ".safetensors":
-        return load_file(file)
+        found = load_file(file)
+        text, ends = found["id"].tobytes(), found["id_offsets"]
+        return {**found, "id": [text[a:b].decode() for a, b in pairwise(ends)]}
     table = pq.read_table(file)
     cells = table.column("embedding").to_pylist()
     flat = np.array(cells if not isinstance(cells[0][0], list) else [row for cell in cells for row in cell])
@@ -77,12 +85,40 @@ def test_every_format_has_the_numbers_of_the_backbone(
     found = _read(tmp_path / f"e.{ending}")
     np.testing.assert_allclose(found["embeddings"], wanted, rtol=1e-4, atol=1e-5)
     assert list(found["row"]) == [1, 2, 4, 5]
-    if ending != "safetensors":
-        assert list(found["id"]) == ["p0", "p1", "p2", "p3"]
+    assert list(found["id"]) == ["p0", "p1", "p2", "p3"]
     if pooling == "none" and ending != "parquet":
         assert list(found["offsets"]) == [0, 14, 18, 32, 35]
     assert (report.rows, report.failed, report.width) == (4, 1, 32)
     assert report.problems[0].line == 4
+
+
+@pytest.mark.parametrize("ending", ["npz", "h5", "parquet", "safetensors"])
+def test_a_large_file_is_embedded_part_by_part(
+    tiny: Path, tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three sequences at a time, of no more than 12 residues together, in the order of the table."""
+    rng = np.random.default_rng(0)
+    sequences = ["".join(rng.choice(list("ACDEFGHIKL"), n)) for n in (4, 4, 4, 4, 11, 2, 9, 1, 1, 1, 1)]
+    source = tmp_path / "in.fasta"
+    source.write_text("".join(f">ä{i * 'x'}\n{text}\n" for i, text in enumerate(sequences)), encoding="utf-8")
+    monkeypatch.setattr(embed_input, "PART_ROWS", 3)
+    monkeypatch.setattr(embed_input, "PART_RESIDUES", 12)
+    asked: list[list[str]] = []
+    get = EmbeddingCache.get
+
+    def counted(self: EmbeddingCache, encoder: Any, texts: list[str], **options: Any) -> Any:
+        asked.append(texts)
+        return get(self, encoder, texts, **options)
+
+    monkeypatch.setattr(EmbeddingCache, "get", counted)
+    report = api.embed(tiny, source, tmp_path / f"e.{ending}", pooling="none", device="cpu")
+    assert [text for part in asked for text in part] == sequences
+    assert all(len(part) <= 3 for part in asked)
+    assert all(len(part) == 1 or sum(map(len, part)) <= 2 * 12 for part in asked)
+    found = _read(tmp_path / f"e.{ending}")
+    assert (report.rows, len(found["embeddings"])) == (11, sum(map(len, sequences)))
+    assert list(found["id"]) == [f"ä{i * 'x'}" for i in range(11)]
+    np.testing.assert_allclose(found["embeddings"], np.concatenate(_states(tiny, sequences)), atol=1e-5)
 
 
 @pytest.mark.parametrize("layer", [0, 1])

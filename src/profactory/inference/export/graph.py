@@ -81,8 +81,8 @@ def write_onnx(module: nn.Module, model: ProteinModel, file: Path, about: Mappin
     require_onnx()
     sequences = ["MKTAYIAKQR", "ACDEFGHIKLMN"]
     batch = model.collate(model.prepare(sequences, unknown_strings(model, sequences)))
-    samples, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
     around = batch.input_ids.shape[1] - int(batch.lengths.max())  # special tokens
+    samples, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens", min=around + 1)
     residues = tokens - around if around else tokens
     beside = tuple(
         {0: samples, 1: residues} if _per_residue(one) else {0: samples} for one in batch.extras.values()
@@ -126,8 +126,9 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        reason = str(error.__cause__ or error).strip().splitlines()
         raise ExportError(
-            f"The model cannot be written as an ONNX graph: {str(error).strip().splitlines()[0]}",
+            f"The model cannot be written as an ONNX graph: {reason[0] if reason else type(error).__name__}",
             fix="--format merged or zip; please report this with the model's name",
         ) from error
 
