@@ -19,6 +19,7 @@ from profactory.tasks import Task, TaskKind, Values, fit_task, infer_task
 from profactory.tasks.cells import LabelError, parse_residue_classes
 
 SAMPLE_ROWS = 5000
+ENCODED_ROWS = 1 << 16  # whose labels are texts at a time
 BATCH_ROWS = 10_000
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
 LARGEST = 3.4e38
@@ -76,7 +77,10 @@ def check_labels(table: pa.Table, columns: Columns, wanted: Task | TaskKind | No
 
 
 def encode_labels(dataset: Dataset, task: Task, rows: NDArray[np.int64] | None = None) -> Values:
-    """Turn the labels of some rows (None: all) of a checked data set into arrays, each class name once.
+    """Turn the labels of some rows (None: all) of a checked data set into arrays.
+
+    Of classes each name is read once, of all else some rows at a time: as texts, labels would take many times
+    the memory.
 
     Returns
     -------
@@ -84,14 +88,20 @@ def encode_labels(dataset: Dataset, task: Task, rows: NDArray[np.int64] | None =
         As :meth:`profactory.tasks.Task.encode`.
     """
     if task.kind is not TaskKind.SINGLE_LABEL:
-        lengths = dataset.lengths if rows is None else dataset.lengths[rows]
-        return task.encode(dataset.label_cells(rows), lengths.tolist())
+        chosen = np.arange(len(dataset)) if rows is None else rows
+        starts = range(0, max(1, len(chosen)), ENCODED_ROWS)
+        blocks = (chosen[start : start + ENCODED_ROWS] for start in starts)
+        return Values.join([_encode(dataset, task, block) for block in blocks])
     encoded = pc.dictionary_encode(dataset.column(dataset.columns.labels[0], rows)).unify_dictionaries()
     if not len(encoded):
         return task.encode([], [])
     names = encoded.chunk(0).dictionary.to_pylist()
     ids = task.encode(names, [0] * len(names)).values
     return Values(np.concatenate([ids[chunk.indices.to_numpy()] for chunk in encoded.chunks]))
+
+
+def _encode(dataset: Dataset, task: Task, rows: NDArray[np.int64]) -> Values:
+    return task.encode(dataset.label_cells(rows), dataset.lengths[rows].tolist())
 
 
 def _infer(table: pa.Table, columns: Columns) -> tuple[TaskKind, str]:

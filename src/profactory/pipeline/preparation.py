@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from profactory.config import TrainConfig
 from profactory.data.dataset import Dataset
+from profactory.data.labels import encode_labels
 from profactory.data.prepare import Prepared, prepare_dataset
 from profactory.data.sources import settings_of
 from profactory.data.splitting import Division, assign_splits, count_splits
@@ -89,7 +90,7 @@ class Job:
         """Return a split's labels as arrays, cut to the residues that the model reads."""
         rows = self.rows(split)
         lengths = self.dataset.lengths[rows]
-        encoded = self.task.encode(self.dataset.label_cells(rows), lengths.tolist())
+        encoded = encode_labels(self.dataset, self.task, rows)
         return truncated(encoded, np.minimum(lengths, self.choices.max_length).astype(np.int64))
 
     def describe_data(self) -> dict[str, Any]:

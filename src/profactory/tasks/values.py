@@ -38,6 +38,16 @@ class Values:
         np.cumsum([len(array) for array in arrays], out=offsets[1:])
         return cls(np.concatenate(arrays) if len(arrays) else np.empty(0, np.float32), offsets)
 
+    @classmethod
+    def join(cls, parts: Sequence[Values]) -> Values:
+        """Put samples one after the other; at least one part, all of one kind."""
+        values = np.concatenate([part.values for part in parts])
+        if any(part.offsets is None for part in parts):
+            return cls(values)
+        offsets = np.zeros(sum(map(len, parts)) + 1, np.int64)
+        np.cumsum(np.concatenate([part.lengths for part in parts]), out=offsets[1:])
+        return cls(values, offsets)
+
     def __len__(self) -> int:
         return len(self.values) if self.offsets is None else len(self.offsets) - 1
 

@@ -108,21 +108,25 @@ def test_why_mmseqs_failed(code: int, words: str, said: str) -> None:
 
 
 @needs_mmseqs
-def test_no_bundled_relative_is_across_by_local_alignment() -> None:
+@pytest.mark.parametrize("folded", [False, True])
+def test_no_bundled_relative_is_across_by_local_alignment(folded: bool) -> None:
     """Every pair across the parts, aligned by biotite's Smith-Waterman, which knows nothing of k-mers."""
     from biotite.sequence import ProteinSequence
     from biotite.sequence.align import SubstitutionMatrix, align_optimal, get_sequence_identity
 
-    prepared = prepare_dataset("bundled:demo-location", limit=90)
-    division = assign_splits(prepared.dataset, None, method="homology", identity=0.3, threads=1)
-    sequences = [ProteinSequence(text) for text in prepared.dataset.sequences.to_pylist()]
+    data = prepare_dataset("bundled:demo-location", limit=36 if folded else 90).dataset
+    if folded:
+        sides = folds(data, None, 3, method="homology", identity=0.3, threads=1)
+        assert np.bincount(sides).min() >= 10
+    else:
+        division = assign_splits(data, None, method="homology", identity=0.3, threads=1)
+        sides = (division.splits != "train").astype(int)
+    sequences = [ProteinSequence(text) for text in data.sequences.to_pylist()]
     matrix = SubstitutionMatrix.std_protein_matrix()
-    train = np.flatnonzero(division.splits == "train")
-    for one in np.flatnonzero(division.splits != "train"):
-        for other in train:
-            pair = sequences[one], sequences[other]
-            if min(map(len, pair)) < 0.8 * max(map(len, pair)):
-                continue  # cannot cover 80 % of both
-            best = align_optimal(*pair, matrix, (-11, -1), local=True, max_number=1)[0]
-            covered = min((best.trace[:, i] >= 0).sum() / len(pair[i]) for i in range(2))
-            assert covered < 0.8 or get_sequence_identity(best, mode="all") < 0.3
+    for one, other in zip(*np.nonzero(sides[:, None] > sides), strict=True):
+        pair = sequences[one], sequences[other]
+        if min(map(len, pair)) < 0.8 * max(map(len, pair)):
+            continue  # cannot cover 80 % of both
+        best = align_optimal(*pair, matrix, (-11, -1), local=True, max_number=1)[0]
+        covered = min((best.trace[:, i] >= 0).sum() / len(pair[i]) for i in range(2))
+        assert covered < 0.8 or get_sequence_identity(best, mode="all") < 0.3

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from profactory.data.allocation import allocate, majority, quantile_bins
+from profactory.data.labels import encode_labels
 from profactory.data.splitting import SPLITS, assign_splits, exact_groups, folds
 from profactory.errors import SplitError
 from profactory.tasks import Task, TaskKind
@@ -241,3 +242,22 @@ def test_allocation_properties(
         assert (got[part] > 0) == (share > 0)
         # A unit and the rounding of one stratum are the most by which a part can be off.
         assert abs(got[part] - share * rows.sum()) <= rows.max() * (2 + strata)
+
+
+@pytest.mark.parametrize("kind", [TaskKind.REGRESSION, TaskKind.MULTI_LABEL, TaskKind.RESIDUE_REGRESSION])
+def test_labels_are_the_same_in_any_blocks(monkeypatch: pytest.MonkeyPatch, kind: TaskKind) -> None:
+    cells = {
+        TaskKind.REGRESSION: ["1", "2.5", "3", "4", "5"],
+        TaskKind.MULTI_LABEL: ["a", "a,b", "", "b", "b,a"],
+        TaskKind.RESIDUE_REGRESSION: ["1 2", "3 4 5", "6", "7 8 9 1", "2 3"],
+    }[kind]
+    data = make_dataset(["MK", "MKV", "M", "MKVA", "AC"], cells)
+    task = Task(kind, classes=("a", "b") if kind is TaskKind.MULTI_LABEL else ())
+    whole = task.encode(cells, [2, 3, 1, 4, 2])
+    monkeypatch.setattr("profactory.data.labels.ENCODED_ROWS", 2)
+    for rows in (None, np.array([4, 0, 3])):
+        found = encode_labels(data, task, rows)
+        expected = whole if rows is None else whole.take(rows)
+        np.testing.assert_array_equal(found.values, expected.values)
+        assert found.lengths.tolist() == expected.lengths.tolist()
+    assert len(encode_labels(data, task, np.arange(0))) == 0
