@@ -104,9 +104,12 @@ def refuse_sharding(kind: DistributedType) -> None:
     ConfigError
         Accelerate is configured for FSDP, DeepSpeed or the like.
     """
-    if kind in _SHARDED:
+    # On processors accelerate passes the wish over and gives every process a copy.
+    asked = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+    if kind in _SHARDED or asked:
+        name = kind.value if kind in _SHARDED else DistributedType.FSDP.value
         raise ConfigError(
-            f"Accelerate is configured for {kind.value}, and a model cannot be shared out among processes.",
+            f"Accelerate is configured for {name}, and a model cannot be shared out among processes.",
             expected="processes with a copy of the model each (DDP)",
             fix="torchrun --nproc-per-node N -m profactory train …; if a model does not fit one card, see"
             " docs/devices.md",

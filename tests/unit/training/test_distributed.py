@@ -13,7 +13,7 @@ import pytest
 from accelerate.utils import DistributedType
 
 from profactory.errors import ConfigError
-from profactory.training.distributed import refuse_sharding
+from profactory.training.distributed import make_accelerator, refuse_sharding
 
 SAMPLES = 7
 
@@ -63,3 +63,12 @@ def test_sharding_is_refused_in_plain_words(kind: DistributedType) -> None:
         refuse_sharding(kind)
     assert "torchrun" in caught.value.fix
     refuse_sharding(DistributedType.MULTI_CPU)
+
+
+def test_a_wish_that_accelerate_passes_over_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On processors it would give every process a copy without a word."""
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(ConfigError, match="FSDP"):
+        make_accelerator("cpu")
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "false")
+    assert make_accelerator("cpu").num_processes == 1
