@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # Where torch comes from. The default index brings the CUDA build on Linux; on a machine without a
-# GPU `make demo TORCH_FLAGS="--index-url https://download.pytorch.org/whl/cpu"` saves gigabytes.
+# GPU `make demo TORCH_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"` saves gigabytes.
 TORCH_FLAGS ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 

@@ -1,7 +1,7 @@
 """What structure strings and physico-chemical numbers add: the same run with and without, three seeds each.
 
 usage: python benchmarks/extra_inputs.py --chains secondary_structure.csv.gz --table ec=ec_class.csv.gz \
-           --table location=subcellular_location.csv.gz [--rows 1200] [--work runs] [--out FILE]
+           --table location=subcellular_location.csv.gz [--work runs] [--out FILE]
 
 The chains need the columns sequence, ss3, rsa, foldseek_3di and split; the tables sequence, class_name and
 split. Every run is a plain `profactory train` with the bundled model; those that are finished are not done
@@ -27,6 +27,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,12 @@ Scores = NDArray[np.float64]
 SEEDS = (0, 1, 2)
 STUDENT = 4.303  # 97.5 % quantile, two degrees of freedom
 FEATURES = ["hydrophobicity", "charge", "isoelectric-point", "length", "stability", "binding", "aaindex"]
+
+
+TABLE_ARMS = {
+    "features": ["--method", "freeze", "--features", *FEATURES],
+    "plain": ["--method", "freeze"],
+}
 
 
 def agreement(row: dict[str, str], label: str) -> float:
@@ -89,11 +96,11 @@ def compare(
     label: str,
     score: Callable[[dict[str, str], str], float],
     arms: dict[str, list[str]],
+    rows: int,
     work: Path,
-    rows: int | None,
 ) -> dict[str, object]:
     """Train each arm with each seed; the first is compared with every other."""
-    shared = ["--label-column", label, "--threads", "1", *(["--limit", str(rows)] if rows else [])]
+    shared = ["--label-column", label, "--limit", str(rows), "--threads", "1"]
     commands: list[str] = []
     found: dict[str, list[Scores]] = {name: [] for name in arms}
     for seed in SEEDS:
@@ -112,15 +119,28 @@ def compare(
     }
 
 
-def add_masked(source: Path, target: Path) -> Path:
-    """Write the chains with a column in which every 3Di letter is X."""
+def add_masked(source: Path, target: Path, longest: int) -> Path:
+    """Write the chains up to a length, with a column in which every 3Di letter is X."""
     if not target.exists():
         with gzip.open(source, "rt", encoding="utf-8") as handle, target.open("w", encoding="utf-8") as out:
             reader = csv.DictReader(handle)
             writer = csv.DictWriter(out, [*(reader.fieldnames or ()), "masked_3di"])
             writer.writeheader()
-            writer.writerows({**row, "masked_3di": "X" * len(row["sequence"])} for row in reader)
+            for row in reader:
+                if (length := len(row["sequence"])) <= longest:
+                    writer.writerow({**row, "masked_3di": "X" * length})
     return target
+
+
+def chain_arms(epochs: int) -> dict[str, list[str]]:
+    """Return the options of the runs on chains."""
+    shared = ["--epochs", str(epochs), "--batch-size", "16", "--method"]
+    adapter = [*shared, "ses-adapter", "--structure-columns"]
+    return {
+        "3di": [*adapter, "3di=foldseek_3di"],
+        "masked": [*adapter, "3di=masked_3di"],
+        "freeze": [*shared, "freeze"],
+    }
 
 
 def main() -> None:
@@ -128,30 +148,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--chains", type=Path)
     parser.add_argument("--table", action="append", default=[], help="NAME=FILE")
-    parser.add_argument("--rows", type=int, default=1200, help="of the chains")
-    parser.add_argument("--epochs", type=int, default=12, help="for the chains")
+    parser.add_argument("--chain-rows", type=int, default=600)
+    parser.add_argument("--longest", type=int, default=128, help="residues of a chain")
+    parser.add_argument("--table-rows", type=int, default=800)
+    parser.add_argument("--epochs", type=int, default=5, help="for the chains")
     parser.add_argument("--work", type=Path, default=Path("runs"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/extra_inputs.json"))
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
     results: dict[str, object] = {}
-    freeze = ["--method", "freeze"]
-    for name, path in (entry.split("=", 1) for entry in asked.table):
-        more = [word for name in FEATURES for word in ("--features", name)]
-        arms = {"features": [*freeze, *more], "plain": freeze}
-        results[name] = compare(Path(path), "class_name", right, arms, asked.work, None)
+
+    def note(name: str, *what: Any) -> None:
+        results[name] = compare(*what, asked.work)
         asked.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+
     if asked.chains:
-        chains = add_masked(asked.chains, asked.work / "chains.csv")
-        adapter = ["--epochs", str(asked.epochs), "--method", "ses-adapter", "--structure-columns"]
-        arms = {
-            "3di": [*adapter, "3di=foldseek_3di"],
-            "masked": [*adapter, "3di=masked_3di"],
-            "freeze": ["--epochs", str(asked.epochs), *freeze],
-        }
-        for label, score in {"ss3": agreement, "rsa": absolute_error}.items():
-            results[label] = compare(chains, label, score, arms, asked.work, asked.rows)
-            asked.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        chains = add_masked(asked.chains, asked.work / "chains.csv", asked.longest)
+        arms = chain_arms(asked.epochs)
+        note("ss3", chains, "ss3", agreement, arms, asked.chain_rows)
+    for name, path in (entry.split("=", 1) for entry in asked.table):
+        note(name, Path(path), "class_name", right, TABLE_ARMS, asked.table_rows)
+    if asked.chains:
+        note("rsa", chains, "rsa", absolute_error, arms, asked.chain_rows)
     print(json.dumps(results, indent=2))
 
 

@@ -15,6 +15,7 @@ import pytest
 
 import profactory
 from profactory.data.bundled import bundled_path
+from tests.support.fake_hub import fake_hub
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -30,8 +31,9 @@ NOT_RUN = {
     r"(pip|make|ssh|sbatch|hf|docker) ": "not ours",
     r"(torchrun|accelerate launch) ": "in tests/integration",
     r"profactory ui": "goes on until it is stopped; in tests/web",
-    r"profactory (push|datasets push)|.*\bme/my-proteins": "needs an account of the Hub",
+    r"profactory datasets push|.*\bme/my-proteins": "needs data sets of the Hub; in tests/unit/data",
     r".*\besm2-\d": "needs a model of the Hub",
+    r"profactory train .*--seeds 3 --out": "three trainings more; in tests/integration/test_folds.py",
     r".*--trials 30": "thirty trainings; in tests/integration",
     r"profactory train .*--structures": "needs structures of these proteins; in tests/integration",
     r"profactory predict .*--structures": "as above",
@@ -51,6 +53,12 @@ def scripts(page: Path) -> Iterator[list[str]]:
         lines = [line for line in lines if not any(re.match(pattern, line) for pattern in NOT_RUN)]
         if lines:
             yield ["bash", "-euo", "pipefail", "-c", "\n".join(lines)]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for all pages: what one of them embedded is not embedded again."""
+    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="module")
@@ -86,16 +94,21 @@ def desk(tmp_path: Path, run: Path) -> Path:
 @pytest.mark.parametrize(
     "page", [p for p in PAGES if any(scripts(p))], ids=lambda page: str(page.relative_to(ROOT))
 )
-def test_the_examples_of_a_page_run(page: Path, desk: Path) -> None:
+def test_the_examples_of_a_page_run(page: Path, desk: Path, cache: Path) -> None:
     environment = {
         **os.environ,
         "PATH": f"{desk / '.bin'}{os.pathsep}{os.environ['PATH']}",
-        "PROFACTORY_CACHE": str(desk / ".cache"),
-        "HF_HUB_OFFLINE": "1",
+        "PROFACTORY_CACHE": str(cache),
+        "HF_HOME": str(desk / ".hub"),
+        "HF_HUB_OFFLINE": "0",  # there is a Hub, on the loopback interface
     }
-    for words in scripts(page):
-        done = subprocess.run(words, cwd=desk, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{words[-1]}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+    with fake_hub() as hub:
+        environment |= {"HF_ENDPOINT": hub.address, "HF_TOKEN": "hf_secret", "HF_HUB_DISABLE_XET": "1"}
+        for words in scripts(page):
+            done = subprocess.run(
+                words, cwd=desk, env=environment, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, f"{words[-1]}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

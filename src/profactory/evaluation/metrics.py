@@ -32,6 +32,8 @@ from profactory.tasks import Task, TaskKind, Values
 __all__ = ["Scores", "check_monitor", "compute_metrics", "known_metrics", "main_metric", "score"]
 
 NAN = float("nan")
+#: Metrics of numbers that compare with the spread of the labels.
+_NEED_VARIETY = ("r2", "pearson", "spearman")
 ONE_CLASS = "only one class occurs among the labels"
 
 
@@ -255,7 +257,7 @@ def _number_metrics(truth: Floats, values: Floats) -> tuple[dict[str, float], di
     reasons: dict[str, str] = {}
     if len(truth) < 2 or np.ptp(truth) == 0:
         reason = "all labels are the same number" if len(truth) > 1 else "there is only one labelled row"
-        return found | dict.fromkeys(names[3:], NAN), dict.fromkeys(names[3:], reason)
+        return found | dict.fromkeys(_NEED_VARIETY, NAN), dict.fromkeys(_NEED_VARIETY, reason)
     found["r2"] = float(r2_score(truth, values))
     if _is_constant(values):
         reasons = dict.fromkeys(("pearson", "spearman"), "all predictions are the same number")
