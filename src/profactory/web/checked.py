@@ -67,7 +67,9 @@ def relatives_chart(report: Report, words: Words) -> Figure | None:
         return None
     histogram = found["identity_histogram"]
     edges = [100 * edge for edge in histogram["edges"]]
-    return charts.histogram(edges, histogram["counts"], words("check.identity"), words)
+    figure = charts.histogram(edges, histogram["counts"], words("check.identity"), words)
+    figure.update_xaxes(range=[0, 100])
+    return figure
 
 
 def _verdict(report: Report, words: Words) -> str:
