@@ -55,6 +55,14 @@ def scripts(page: Path) -> Iterator[list[str]]:
             yield ["bash", "-euo", "pipefail", "-c", "\n".join(lines)]
 
 
+def commands(page: Path) -> Iterator[str]:
+    """Yield the lines of the examples without their comments."""
+    for kind, text in BLOCK.findall(page.read_text(encoding="utf-8")):
+        for line in text.splitlines():
+            if kind == "python" or line.startswith("$ "):
+                yield re.sub(r"\s+#.*", "", line)
+
+
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One cache for all pages: what one of them embedded is not embedded again."""
@@ -90,9 +98,17 @@ def desk(tmp_path: Path, run: Path) -> Path:
     return tmp_path
 
 
+def test_both_readmes_have_the_same_commands() -> None:
+    """So that those of one of them are enough to run."""
+    english, chinese = (list(commands(ROOT / name)) for name in ("README.md", "README_zh.md"))
+    assert english == chinese
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "page", [p for p in PAGES if any(scripts(p))], ids=lambda page: str(page.relative_to(ROOT))
+    "page",
+    [p for p in PAGES if p.name != "README_zh.md" and any(scripts(p))],
+    ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_the_examples_of_a_page_run(page: Path, desk: Path, cache: Path) -> None:
     environment = {
