@@ -19,6 +19,8 @@ from profactory.errors import SplitError
 
 SPLITS = ("train", "validation", "test")
 WINDOW = 8192
+#: Rows up to which a search for relatives is a matter of minutes; a training looks for them in any case.
+MOST_COMPARED = 200_000
 
 log = logging.getLogger("profactory")
 
@@ -36,7 +38,8 @@ class SplitReport:
     note
         How the rows were divided.
     leakage
-        How near the test sequences are to the training sequences; None without a test or a training set.
+        How near the test sequences are to the training sequences; None without a test or a training set, and
+        where there are too many rows, which `note` then says.
     """
 
     out: Path
@@ -101,9 +104,13 @@ def split_data(
         if len(indices):
             _write(dataset, indices, name, folder / f"{name}.csv")
     counts = {name: len(indices) for name, indices in rows.items()}
-    both = counts["train"] and counts["test"]
-    leakage = find_leakage_anyhow(dataset, result.splits, seed=seed) if both else None
-    return SplitReport(folder, counts, result.note, leakage)
+    note, leakage = result.note, None
+    if counts["train"] and counts["test"]:
+        if len(dataset) <= MOST_COMPARED:
+            leakage = find_leakage_anyhow(dataset, result.splits, seed=seed)
+        else:
+            note += f" Test and train were not compared: there are more than {MOST_COMPARED:,} rows."
+    return SplitReport(folder, counts, note, leakage)
 
 
 def _write(dataset: Dataset, rows: NDArray[np.int64], split: str, path: Path) -> None:

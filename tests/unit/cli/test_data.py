@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from profactory.cli.main import main
+from profactory.pipeline.split import split_data
 
 
 @pytest.fixture
@@ -127,3 +128,14 @@ def test_check_names_what_cannot_be(
     assert "Traceback" not in captured.err
     if said != "p0":
         assert said in captured.err
+
+
+def test_split_of_very_many_rows_says_that_nothing_was_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("profactory.pipeline.split.MOST_COMPARED", 10)
+    source = tmp_path / "data.csv"
+    source.write_text("sequence\n" + "".join(f"MK{'ACDEFGHIKLMN'[i] * (i + 9)}\n" for i in range(12)))
+    report = split_data(source, tmp_path / "parts", method="random")
+    assert report.leakage is None
+    assert "Test and train were not compared: there are more than 10 rows." in report.text()
