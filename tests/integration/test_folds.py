@@ -50,6 +50,9 @@ def test_without_a_test_set_every_row_is_tested_once(task: str, model: Path, tmp
     table = write_table(tmp_path / "table.csv", task, split=False)
     run = train(table, model, tmp_path / "run", folds=3, seeds=2)
     assert [path.name for path in members(run)] == [f"fold-{f}-seed-{s}" for f in (1, 2, 3) for s in (0, 1)]
+    profactory.export(run.path, tmp_path / "model.zip", format="zip")
+    assert isinstance(profactory.load(tmp_path / "model.zip"), Ensemble)
+    assert run.path.name in (run.path / "model" / "README.md").read_text()
     tested = Counter()
     for path in members(run):
         rows = {

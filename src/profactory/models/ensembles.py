@@ -112,6 +112,8 @@ def link_equal(first: Path, other: Path) -> None:
     shared = _frozen_weights(first)
     if shared is None or _frozen_weights(other) != shared or not (other / WEIGHTS).is_file():
         return
+    if (other / WEIGHTS).samefile(first / WEIGHTS):  # renaming one name of a file to another does nothing
+        return
     temporary = other / f".{WEIGHTS}.tmp"
     temporary.unlink(missing_ok=True)
     _link(first / WEIGHTS, temporary)
@@ -136,7 +138,7 @@ def _checked(name: Any) -> str:
 
 def _copy(source: Path, target: Path, skip: str) -> None:
     for file in sorted(source.rglob("*")):
-        if file.is_file() and file.name != skip:
+        if file.is_file() and file.name != skip and not file.name.startswith("."):
             place = target / file.relative_to(source)
             place.parent.mkdir(parents=True, exist_ok=True)
             _link(file, place)

@@ -36,6 +36,7 @@ from profactory.pipeline.reporting import (
     warnings_of,
 )
 from profactory.runs import Run
+from profactory.sharing.model_card import write_card
 from profactory.tasks import Calibration, Task, Values
 
 Array = NDArray[Any]
@@ -85,6 +86,7 @@ def report_ensemble(plan: Plan, run: Run, places: Mapping[str, Path], leakage: L
     )
     write_members_page(run.report_dir, places, members, measured)
     _add_members(plan, run, report.metrics, members, found)
+    write_card(run.model_dir, run.path)
     main = report.metrics[report.metrics["main_split"]]
     numbers = {name: entry["value"] for name, entry in main.items() if entry["value"] is not None}
     run.emit("finished", split=report.metrics["main_split"], metrics=numbers)

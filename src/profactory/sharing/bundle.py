@@ -37,7 +37,7 @@ def write_bundle(folder: Path, file: Path, *, overwrite: bool = False) -> Path:
     """
     if file.exists() and not overwrite:
         raise RunExistsError(f"{file} exists already.", fix="choose another --out, or add --overwrite")
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     names = [path.relative_to(folder).as_posix() for path in files]
     for name in names:
         _check_name(folder, name)

@@ -100,8 +100,10 @@ def test_the_frozen_backbone_is_stored_once_and_read_once(backbone: Path, tmp_pa
     assert [path.parent.name for path in folder.rglob("model.safetensors")] == ["fold-1"]
     members, _, _ = load_ensemble(folder)
     assert all(member.backbone is members[0].backbone for member in members)
-    for name in NAMES[1:]:
+    for name in (*NAMES, *NAMES):  # itself, and what is linked already
         link_equal(tmp_path / NAMES[0], tmp_path / name)
+    assert not list(tmp_path.rglob(".*"))
+    for name in NAMES[1:]:
         file = tmp_path / name / "model.safetensors"
         assert file.samefile(tmp_path / NAMES[0] / "model.safetensors")
         assert isinstance(api.load(tmp_path / name), Predictor)

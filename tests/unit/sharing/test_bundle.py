@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import stat
 import zipfile
 from collections.abc import Callable
@@ -51,6 +52,16 @@ def test_the_same_model_gives_the_same_bytes_and_nothing_is_overwritten(model: P
     assert one.read_bytes() == two.read_bytes()
     with pytest.raises(RunExistsError, match="--overwrite"):
         write_bundle(model, one)
+
+
+def test_hidden_files_are_left_out(model: Path, tmp_path: Path) -> None:
+    """What a system or a killed process put beside the files of a model."""
+    copy = tmp_path / "model"
+    shutil.copytree(model, copy)
+    (copy / ".model.safetensors.tmp").write_bytes(b"half")
+    (copy / ".DS_Store").write_bytes(b"")
+    hidden, plain = write_bundle(copy, tmp_path / "a.zip"), write_bundle(model, tmp_path / "b.zip")
+    assert hidden.read_bytes() == plain.read_bytes()
 
 
 def test_folders_with_other_files_are_not_packed(model: Path, tmp_path: Path) -> None:
