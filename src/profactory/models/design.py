@@ -12,6 +12,9 @@ from profactory.models.extra_inputs import ExtraInputs
 from profactory.models.pooling import POOLINGS
 from profactory.models.tuning import Tuning
 
+#: Fields without which nobody knows what a saved model is.
+_ALWAYS = {"method", "tuning", "pooling", "max_length"}
+
 
 @dataclass(frozen=True)
 class Design:
@@ -65,16 +68,23 @@ class Design:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Design:
-        """Rebuild from :meth:`to_dict`."""
-        names = {item.name for item in fields(cls)}
-        if missing := names ^ values.keys():
+        """Rebuild from :meth:`to_dict`; what an earlier version did not write has its default.
+
+        Raises
+        ------
+        KeyError, ValueError
+            What every version writes is not there, or there is what this one does not know.
+        """
+        if missing := _ALWAYS - values.keys():
             raise KeyError(", ".join(sorted(missing)))
-        rebuilt = {
-            "tuning": Tuning.from_dict(values["tuning"]),
-            "structures": {str(kind): str(column) for kind, column in values["structures"].items()},
-            "descriptors": tuple(values["descriptors"]),
-        }
-        return cls(**{**values, **rebuilt})
+        if unknown := values.keys() - {item.name for item in fields(cls)}:
+            names = ", ".join(sorted(unknown))
+            raise ValueError(f"{names} of the design is not known here; a newer version may have written it")
+        given = dict(values)
+        given["tuning"] = Tuning.from_dict(values["tuning"])
+        given["structures"] = {str(k): str(column) for k, column in values.get("structures", {}).items()}
+        given["descriptors"] = tuple(values.get("descriptors", ()))
+        return cls(**given)
 
     @property
     def extra_inputs(self) -> ExtraInputs:

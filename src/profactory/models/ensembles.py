@@ -84,7 +84,10 @@ def load_ensemble(directory: Path) -> tuple[list[ProteinModel], Task, Calibratio
     """
     section = read_section(directory)
     try:
-        task, calibration = Task.from_dict(section["task"]), Calibration.from_dict(section["calibration"])
+        task, calibration = (
+            Task.from_dict(section["task"]),
+            Calibration.from_dict(section.get("calibration", {})),
+        )
         folders = [directory / "members" / _checked(name) for name in section["ensemble"]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelLoadError(

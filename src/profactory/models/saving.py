@@ -114,7 +114,7 @@ def load_model(
     design, task, spec = read_description(directory)
     try:
         calibration, dtype = (
-            Calibration.from_dict(section["calibration"]),
+            Calibration.from_dict(section.get("calibration", {})),
             _DTYPES[str(section["backbone"]["dtype"])],
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -159,8 +159,9 @@ def read_description(directory: Path) -> tuple[Design, Task, ModelSpec]:
 
 def _incomplete(directory: Path, error: Exception) -> ModelLoadError:
     return ModelLoadError(
-        f'The section "profactory" of {directory / "config.json"} is incomplete: {error}',
-        expected="config.json as it was saved",
+        f'The section "profactory" of {directory / "config.json"} cannot be read: {error}',
+        expected=f"config.json as it was saved by this ProFactory ({VERSION}) or an earlier one",
+        fix="copy the model again, or pip install --upgrade profactory",
     )
 
 

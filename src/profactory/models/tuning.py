@@ -55,8 +55,8 @@ class Tuning:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Tuning:
-        """Rebuild from :meth:`to_dict`."""
-        return cls(**{field.name: values[field.name] for field in fields(cls)})
+        """Rebuild from :meth:`to_dict`; what an earlier version did not write has its default."""
+        return cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
 
 
 class ParameterCounts(NamedTuple):

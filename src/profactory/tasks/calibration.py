@@ -111,15 +111,16 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
-        """Rebuild from :meth:`to_dict`.
+        """Rebuild from :meth:`to_dict`; what an earlier version did not write is neutral.
 
         Raises
         ------
         ValueError
             A number is impossible.
         """
-        coverage, threshold = (_number_or_none(data[name]) for name in ("coverage", "threshold"))
-        found = cls(float(data["temperature"]), coverage, threshold, tuple(map(float, data["radius"])))
+        coverage, threshold = (_number_or_none(data.get(name)) for name in ("coverage", "threshold"))
+        radius = tuple(map(float, data.get("radius", ())))
+        found = cls(float(data.get("temperature", 1.0)), coverage, threshold, radius)
         numbers = (found.temperature, coverage or 0.0, threshold or 0.0, *found.radius)
         if found.temperature <= 0 or not all(map(math.isfinite, numbers)):
             raise ValueError("the calibration holds an impossible number")

@@ -25,7 +25,7 @@ from profactory.models import backbone as backbone_module
 from profactory.models.protein_model import ProteinModel
 from profactory.models.tuning import TUNERS, Tuning
 from profactory.models.zoo import ModelSpec, resolve
-from profactory.tasks import Task, TaskKind
+from profactory.tasks import Calibration, Task, TaskKind
 from tests.support.models import FAMILY_NAMES, tiny_esm
 
 CLASSES = Task(TaskKind.SINGLE_LABEL, classes=("a", "b", "c"))
@@ -219,7 +219,44 @@ def test_a_failed_save_leaves_the_old_model(saved: Path, monkeypatch: pytest.Mon
     assert [path.name for path in saved.parent.iterdir()] == ["model"]
 
 
+def test_a_model_of_an_earlier_version_has_the_defaults(saved: Path) -> None:
+    """R10: fields that came later are neutral where they are missing, and the answers are the same."""
+    before = run(ProteinModel.load(saved))
+
+    def earlier(config: dict[str, Any]) -> None:
+        section = config["profactory"]
+        for name in ("calibration", "canaries", "sha256"):
+            del section[name]
+        for name in ("structures", "descriptors", "layer"):
+            del section["design"][name]
+        del section["design"]["tuning"]["target_modules"]
+
+    model = ProteinModel.load(edit(saved, earlier))
+    assert model.calibration == Calibration()
+    assert not model.extra_inputs
+    assert torch.equal(run(model), before)
+
+
 # --- refusals
+
+
+def test_fields_of_a_newer_version_are_refused_in_words(saved: Path) -> None:
+    def newer(config: dict[str, Any]) -> None:
+        config["profactory"]["design"]["gills"] = 3
+
+    with pytest.raises(
+        ModelLoadError, match="gills of the design is not known here; a newer version"
+    ) as caught:
+        ProteinModel.load(edit(saved, newer))
+    assert "upgrade" in caught.value.fix
+
+
+def test_a_design_without_what_every_version_writes_is_refused(saved: Path) -> None:
+    def cut(config: dict[str, Any]) -> None:
+        del config["profactory"]["design"]["method"]
+
+    with pytest.raises(ModelLoadError, match="cannot be read: 'method'"):
+        ProteinModel.load(edit(saved, cut))
 
 
 def test_a_newer_format_is_refused_with_its_version(saved: Path) -> None:
