@@ -35,6 +35,9 @@ test: $(VENV)/.dev  ## every test that needs no GPU
 chaos: $(VENV)/.dev  ## the long form of tests/chaos: 200 kills, full disks, races
 	CHAOS_KILLS=200 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/chaos $(PYTEST_FLAGS)
 
+bench: $(VENV)/.dev  ## speed beside other programs: benchmarks/results, the tables of docs/performance.md and README
+	$(BIN)/python benchmarks/run.py $(BENCH_FLAGS)
+
 check: $(VENV)/.dev  ## lint, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
