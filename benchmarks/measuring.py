@@ -182,8 +182,12 @@ def version(name: str) -> str | None:
 
 
 def command() -> str:
-    """Return what was typed."""
-    return " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    """Return what was typed, but for where the results go."""
+    words = sys.argv[1:]
+    if "--out" in words:
+        place = words.index("--out")
+        words = words[:place] + words[place + 2 :]
+    return " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])
 
 
 def processor_seconds() -> float:
