@@ -159,6 +159,10 @@ def summary_rows(results: Path) -> list[list[str]]:
         [f"`{case}`, {epochs}", *(ratio(train, case, "profactory", key) for key in keys)]
         for case, epochs in (("freeze", "20 epochs"), ("lora", "2 epochs"), ("full", "2 epochs"))
     ]
+    body += [
+        [f"`{case} --precision bf16`", *(ratio(train, case, "profactory bf16", key) for key in keys)]
+        for case in ("lora", "full")
+    ]
     for shape in infer["cases"]:
         for precision in ("fp32", "bf16"):
             name = f"profactory {precision}"

@@ -28,24 +28,37 @@ import material
 import measuring
 
 SMALL_ROWS = (32, 16, 16)
+EXACT = ["trainer", "profactory"]
 CASES = {
-    "freeze": {"method": "freeze", "epochs": 20, "learning_rate": 1e-3, "rows": (140, 50, 200)},
+    "freeze": {
+        "method": "freeze",
+        "epochs": 20,
+        "learning_rate": 1e-3,
+        "rows": (140, 50, 200),
+        "contenders": EXACT,
+    },
     "lora": {"method": "lora", "epochs": 2, "learning_rate": 1e-3, "rows": (200, 50, 200)},
     "full": {"method": "full", "epochs": 2, "learning_rate": 3e-4, "rows": (200, 50, 200)},
-    "freeze-all": {"method": "freeze", "epochs": 20, "learning_rate": 1e-3, "rows": (800, 140, 200)},
+    "freeze-all": {
+        "method": "freeze",
+        "epochs": 20,
+        "learning_rate": 1e-3,
+        "rows": (800, 140, 200),
+        "contenders": EXACT,
+    },
 }
 
 
-def profactory(case: Mapping[str, Any]) -> dict[str, Any]:
-    """Train with nothing but the method, the epochs and the learning rate given."""
+def profactory(case: Mapping[str, Any], **options: Any) -> dict[str, Any]:
+    """Train with nothing but the method, the epochs and the learning rate given, and `options`."""
     from profactory import api
     from profactory.pipeline import single
 
     seconds, fit = [], single.fit_model
 
-    def timed(*given: Any, **options: Any) -> Any:
+    def timed(*given: Any, **named: Any) -> Any:
         start = time.perf_counter()
-        trained = fit(*given, **options)
+        trained = fit(*given, **named)
         seconds.append(time.perf_counter() - start)
         return trained
 
@@ -60,11 +73,17 @@ def profactory(case: Mapping[str, Any]) -> dict[str, Any]:
                 epochs=epochs(case),
                 learning_rate=case["learning_rate"],
                 patience=0,
+                **options,
             )
             mcc = round(run.metrics["test"]["mcc"]["value"], 3)
     finally:
         single.fit_model = fit
     return {"mcc": mcc, "training_seconds": round(seconds[0], 3)}
+
+
+def profactory_bf16(case: Mapping[str, Any]) -> dict[str, Any]:
+    """Train with --precision bf16."""
+    return profactory(case, precision="bf16")
 
 
 def trainer(case: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,7 +176,7 @@ def epochs(case: Mapping[str, Any]) -> int:
     return 1 if case["small"] else int(case["epochs"])
 
 
-CONTENDERS = {"trainer": trainer, "profactory": profactory}
+CONTENDERS = {"trainer": trainer, "profactory": profactory, "profactory bf16": profactory_bf16}
 
 if __name__ == "__main__":
     measuring.run(CONTENDERS, CASES, reference="trainer")
