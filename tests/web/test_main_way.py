@@ -70,9 +70,10 @@ def _start(server: Server, table: Path, page: Page) -> None:
     upload(page, "train-upload", table)
     expect(page.locator("#train-preview code")).to_contain_text("short.csv")
     choose(page, "setting-method", "lora")
-    fill(page, "setting-epochs", "24")
+    fill(page, "setting-epochs", "12")
+    fill(page, "setting-batch_size", "4")  # many steps: it still runs when it is to be stopped
     expect(page.locator("#train-name textarea, #train-name input")).to_have_value(RUN)
-    expect(page.locator("#train-preview code")).to_contain_text("--epochs=24")
+    expect(page.locator("#train-preview code")).to_contain_text("--epochs=12 --batch-size=4")
     command = page.locator("#train-preview code").inner_text()
     page.locator("#train-start").click()
     wait_for_state(page, "starting", "preparing", "training")
@@ -96,4 +97,8 @@ def _same_in_a_terminal(server: Server, command: str, config: dict[str, object])
         (server.folder / arguments[0]).absolute()
     )
     flags = {word.partition("=")[0]: word.partition("=")[2] for word in arguments[1:]}
-    assert flags == {"--out": f"runs/{RUN}", "--method": config["method"], "--epochs": str(config["epochs"])}
+    asked = {name: str(config[name]) for name in ("method", "epochs", "batch_size")}
+    assert flags == {
+        "--out": f"runs/{RUN}", "--method": asked["method"], "--epochs": asked["epochs"],
+        "--batch-size": asked["batch_size"],
+    }  # fmt: skip
