@@ -99,14 +99,14 @@ def test_every_requirement_is_pinned_for_those_who_build_from_the_repository() -
     extras = PROJECT["optional-dependencies"]
     asked = [*PROJECT["dependencies"], *(one for name in extras if name != "all" for one in extras[name])]
     names = {Requirement(one).name.lower().replace("_", "-") for one in asked}
-    assert names - pinned <= {"ray"}  # for clusters; not part of the environment that is tested
+    assert names <= pinned
 
 
 def test_all_has_every_extra_for_users() -> None:
     extras = PROJECT["optional-dependencies"]
     (everything,) = map(Requirement, extras["all"])
-    # Ray is large and only for clusters; the other two are for those who work on ProFactory.
-    assert extras.keys() - everything.extras == {"all", "ray", "docs", "dev"}
+    # The others are for those who work on ProFactory.
+    assert extras.keys() - everything.extras == {"all", "docs", "dev"}
 
 
 def test_continuous_integration_runs_the_script_and_nothing_else() -> None:
