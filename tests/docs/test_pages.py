@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import re
@@ -11,10 +12,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 import profactory
 from profactory.data.bundled import bundled_path
+from tests.support.command_server import serving
 from tests.support.fake_hub import fake_hub
 
 ROOT = Path(__file__).parents[2]
@@ -88,6 +91,8 @@ def desk(tmp_path: Path, run: Path) -> Path:
     for name, rows in {"new.fasta": new, "proteins.fasta": known, "family.fasta": known}.items():
         cells = [row.split(",") for row in rows]
         (tmp_path / name).write_text("".join(f">{cell[0]}\n{cell[1]}\n" for cell in cells), encoding="utf-8")
+    (tmp_path / "parts").mkdir()
+    pl.read_csv(tmp_path / "new.csv").write_parquet(tmp_path / "parts" / "0.parquet")
     shutil.copytree(ROOT / "tests" / "support" / "structures", tmp_path / "pdb-files")
     shutil.copytree(run, tmp_path / "RUN")
     programs = tmp_path / ".bin"
@@ -118,8 +123,11 @@ def test_the_examples_of_a_page_run(page: Path, desk: Path, cache: Path) -> None
         "HF_HOME": str(desk / ".hub"),
         "HF_HUB_OFFLINE": "0",  # there is a Hub, on the loopback interface
     }
-    with fake_hub() as hub:
+    with contextlib.ExitStack() as stack:
+        hub = stack.enter_context(fake_hub())
         environment |= {"HF_ENDPOINT": hub.address, "HF_TOKEN": "hf_secret", "HF_HUB_DISABLE_XET": "1"}
+        if page.parent != ROOT:  # the README's commands are processes of their own from the very start
+            stack.enter_context(serving(desk / ".bin" / "profactory", environment))
         for words in scripts(page):
             done = subprocess.run(
                 words, cwd=desk, env=environment, capture_output=True, text=True, check=False

@@ -71,9 +71,9 @@ def _start(server: Server, table: Path, page: Page) -> None:
     expect(page.locator("#train-preview code")).to_contain_text("short.csv")
     choose(page, "setting-method", "lora")
     fill(page, "setting-epochs", "12")
-    fill(page, "setting-batch_size", "4")  # many steps: it still runs when it is to be stopped
+    fill(page, "setting-batch_size", "1")  # many steps: it still runs when it is to be stopped
     expect(page.locator("#train-name textarea, #train-name input")).to_have_value(RUN)
-    expect(page.locator("#train-preview code")).to_contain_text("--epochs=12 --batch-size=4")
+    expect(page.locator("#train-preview code")).to_contain_text("--epochs=12 --batch-size=1")
     command = page.locator("#train-preview code").inner_text()
     page.locator("#train-start").click()
     wait_for_state(page, "starting", "preparing", "training")

@@ -100,8 +100,9 @@ def test_the_command_that_is_shown_does_the_same_in_a_terminal(
     upload(page, "train-upload", table)
     choose(page, "setting-method", "freeze")
     fill(page, "setting-epochs", "2")
-    fill(page, "train-name", "on-the-page")
     command = page.locator("#train-preview code")
+    expect(command).to_contain_text("--epochs=2")  # the page's own name of the run has come
+    fill(page, "train-name", "on-the-page")
     expect(command).to_contain_text("--out=runs/on-the-page --method=freeze --epochs=2")
     program, *typed = shlex.split(command.inner_text())
     assert program == "profactory"

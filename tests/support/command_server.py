@@ -1,0 +1,106 @@
+"""Commands of a shell script that start at once: forked from a process that has imported everything.
+
+``python -m tests.support.command_server SOCKET`` serves; ``serving`` starts it and writes a `profactory` for
+the script's PATH that hands its words, folder and open files over and ends with the command's exit code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+IMPORTED_BEFORE = (
+    "peft",
+    "transformers.models.esm.modeling_esm",
+    "profactory.api",
+    "profactory.pipeline.train",
+    "profactory.pipeline.evaluate",
+)
+CLIENT = """#!{python} -SE
+import json, os, socket, sys
+request = json.dumps({{"words": sys.argv[1:], "cwd": os.getcwd(), "environment": dict(os.environ)}})
+with socket.socket(socket.AF_UNIX) as server:
+    server.connect({address!r})
+    socket.send_fds(server, [b"0"], [0, 1, 2])
+    server.sendall(request.encode() + b"\\n")
+    code = server.recv(16)
+raise SystemExit(int(code or b"70"))
+"""
+
+
+@contextlib.contextmanager
+def serving(program: Path, environment: dict[str, str]) -> Iterator[None]:
+    """While inside, `program` is the command line of ProFactory in processes that start at once."""
+    address = program.with_name("socket")
+    root = Path(__file__).parents[2]
+    server = subprocess.Popen([sys.executable, "-m", __name__, str(address)], env=environment, cwd=root)
+    try:
+        deadline = time.monotonic() + 120
+        while not address.exists():
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError("the server of commands does not start")
+            time.sleep(0.02)
+        program.write_text(CLIENT.format(python=sys.executable, address=str(address)), encoding="utf-8")
+        program.chmod(0o755)
+        yield
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _serve(address: str) -> None:
+    for name in IMPORTED_BEFORE:
+        importlib.import_module(name)
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(address + ".new")
+    listening.listen(8)
+    os.rename(address + ".new", address)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries them
+    while True:
+        client, _ = listening.accept()
+        if os.fork() == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            listening.close()
+            _answer(client)
+        client.close()
+
+
+def _answer(client: socket.socket) -> None:
+    from profactory.cli.main import main
+
+    _, descriptors, _, _ = socket.recv_fds(client, 1, 3)
+    with client.makefile(encoding="utf-8") as lines:
+        request = json.loads(lines.readline())
+    for number, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    sys.stdin = os.fdopen(0, closefd=False)
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.__stderr__ = os.fdopen(2, "w", closefd=False)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    sys.argv = ["profactory", *request["words"]]
+    code = 70
+    try:
+        code = main(request["words"])
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        client.sendall(str(code).encode())
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])
