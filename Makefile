@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 TORCH_FLAGS ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check docs format chaos bench constraints clean
+.PHONY: demo test test-all check docs format chaos bench constraints clean
 
 $(VENV)/.user: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -29,7 +29,10 @@ $(VENV)/.docs: $(VENV)/.dev
 	$(PIP) -e ".[docs]"
 	touch $@
 
-test: $(VENV)/.dev  ## every test that needs no GPU
+test: $(VENV)/.dev  ## what CI runs: all tests but those of `make test-all` and of GPUs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and not extensive" $(PYTEST_FLAGS)
+
+test-all: $(VENV)/.dev  ## with the examples of every page and the benchmarks at a small size: some minutes more
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu" $(PYTEST_FLAGS)
 
 chaos: $(VENV)/.dev  ## the long form of tests/chaos: 200 kills, full disks, races

@@ -29,6 +29,8 @@ PAGES = [
 ]
 #: Pages that docs/hooks.py makes while the site is built.
 MADE = {DOCS / "reference/cli.md", DOCS / "reference/configuration.md", DOCS / "faq.md", DOCS / "faq.zh.md"}
+#: What a stranger reads first; the examples of all other pages are run by `make test-all`.
+FIRST = (ROOT / "README.md", DOCS / "tutorial.md", ROOT / "examples/localisation/README.md")
 #: Commands that cannot be run here, and why.
 NOT_RUN = {
     r"(pip|make|ssh|sbatch|hf|docker) ": "not ours",
@@ -112,8 +114,13 @@ def test_both_readmes_have_the_same_commands() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
-    [p for p in PAGES if p.name != "README_zh.md" and any(scripts(p))],
-    ids=lambda page: str(page.relative_to(ROOT)),
+    [
+        pytest.param(
+            page, id=str(page.relative_to(ROOT)), marks=() if page in FIRST else pytest.mark.extensive
+        )
+        for page in PAGES
+        if page.name != "README_zh.md" and any(scripts(page))
+    ],
 )
 def test_the_examples_of_a_page_run(page: Path, desk: Path, cache: Path) -> None:
     environment = {

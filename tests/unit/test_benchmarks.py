@@ -70,6 +70,7 @@ def test_tables_replace_what_stands_between_the_marks(load: Any, tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.extensive
 def test_all_benchmarks_run(tmp_path: Path) -> None:
     words = [sys.executable, str(BENCHMARKS / "run.py"), "--small", "--out", str(tmp_path)]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
