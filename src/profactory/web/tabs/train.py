@@ -53,7 +53,9 @@ def build(context: Context, shared: Shared) -> None:
             return gr.skip(), last, _preview(context, source, run, given), _cost("", given, words)
         chosen = run if run and run != last else suggest_name(workspace, source, given)
         suggestion = last if chosen == run else chosen
-        return chosen, suggestion, _preview(context, source, chosen, given), _cost(source, given, words)
+        # A name that stays is not sent: somebody may be typing another one by now.
+        sent = gr.skip() if chosen == run else chosen
+        return sent, suggestion, _preview(context, source, chosen, given), _cost(source, given, words)
 
     def change_name(run: str, source: str | None, *values: Any) -> str:
         return _preview(context, source, run, dict(zip(names, values, strict=True)))
@@ -70,7 +72,7 @@ def build(context: Context, shared: Shared) -> None:
     everything = [name, suggested, *inputs]
     changes = [component.change for component in inputs]  # type: ignore[attr-defined]
     gr.on(changes, show, everything, [name, suggested, preview, fit], trigger_mode="always_last", **QUICK)
-    name.input(change_name, [name, *inputs], preview, trigger_mode="always_last", **QUICK)
+    name.change(change_name, [name, *inputs], preview, trigger_mode="always_last", **QUICK)
     start.click(
         begin,
         [name, *inputs],
