@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 from profactory.runs import Run
 from profactory.training.checkpoint import list_checkpoints, newest_valid
 from tests.chaos.test_kills import announced, assert_same_result, words
+from tests.support.disks import limit_file_size, small_file_system
 from tests.support.forks import profactory_process, until
 
 pytestmark = pytest.mark.slow
@@ -22,13 +22,8 @@ EPOCHS = 3
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of two megabytes."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], capture_output=True)
-    if done.returncode:
-        pytest.skip("mounting needs root")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
+    with small_file_system(tmp_path / "disk", 2) as place:
+        yield place
 
 
 def straight(table: Path, model: Path, tmp_path: Path, epochs: int = EPOCHS) -> Path:
@@ -63,10 +58,6 @@ def test_a_full_disk(table: Path, model: Path, tmp_path: Path, small_disk: Path)
     again = profactory_process("resume", out, log=tmp_path / "again.txt")
     assert again.wait() == 0, again.said[-2000:]
     assert_same_result(out, expected)
-
-
-def limit_file_size(size: int) -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 def test_files_that_may_not_grow(table: Path, model: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 from profactory.models.protein_model import ProteinModel
 from profactory.models.zoo import resolve
 from profactory.tasks import Task, TaskKind
+from tests.support.disks import limit_file_size, small_file_system
 from tests.support.forks import Process, profactory_process, until
 
 pytestmark = pytest.mark.slow
@@ -45,13 +45,8 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of one megabyte."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True)
-    if done.returncode:
-        pytest.skip("mounting needs root")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
+    with small_file_system(tmp_path / "disk", 1) as place:
+        yield place
 
 
 def finished(*words: str | Path, log: Path) -> str:
@@ -59,10 +54,6 @@ def finished(*words: str | Path, log: Path) -> str:
     process = profactory_process(*words, log=log)
     assert process.wait() == 0, process.said[-2000:]
     return process.said
-
-
-def limit_file_size(size: int) -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 def assert_one_clear_error(process: Process, *said: str) -> None:

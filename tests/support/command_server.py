@@ -18,13 +18,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-IMPORTED_BEFORE = (
-    "peft",
-    "transformers.models.esm.modeling_esm",
-    "profactory.api",
-    "profactory.pipeline.train",
-    "profactory.pipeline.evaluate",
-)
+from tests.support.forks import IMPORTED_BEFORE, run_command, talk_to
+
 CLIENT = """#!{python} -SE
 import json, os, socket, sys
 request = json.dumps({{"words": sys.argv[1:], "cwd": os.getcwd(), "environment": dict(os.environ)}})
@@ -75,31 +70,17 @@ def _serve(address: str) -> None:
 
 
 def _answer(client: socket.socket) -> None:
-    from profactory.cli.main import main
-
     _, descriptors, _, _ = socket.recv_fds(client, 1, 3)
     with client.makefile(encoding="utf-8") as lines:
         request = json.loads(lines.readline())
-    for number, descriptor in enumerate(descriptors):
-        os.dup2(descriptor, number)
+    talk_to(dict(enumerate(descriptors)))
+    for descriptor in descriptors:
         os.close(descriptor)
-    sys.stdin = os.fdopen(0, closefd=False)
-    sys.stdout = os.fdopen(1, "w", closefd=False)
-    sys.stderr = sys.__stderr__ = os.fdopen(2, "w", closefd=False)
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["environment"])
     sys.argv = ["profactory", *request["words"]]
-    code = 70
-    try:
-        code = main(request["words"])
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 1
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        client.sendall(str(code).encode())
-        os._exit(code)
+    run_command(request["words"], lambda code: client.sendall(str(code).encode()))
 
 
 if __name__ == "__main__":

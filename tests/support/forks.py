@@ -11,10 +11,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import NoReturn
 
 IMPORTED_BEFORE = [
     *("profactory.api", "profactory.pipeline.train", "profactory.pipeline.evaluate", "profactory.cli.train"),
@@ -77,21 +79,39 @@ def _run(
     log: Path,
     before: tuple[Callable[..., object], object] | None,
 ) -> None:
-    from profactory.cli.main import main
-
     os.environ.update(environment)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    for standard in (1, 2):
-        os.dup2(descriptor, standard)
-    sys.stdout = os.fdopen(1, "w", closefd=False)
-    sys.stderr = sys.__stderr__ = os.fdopen(2, "w", closefd=False)
+    talk_to({1: descriptor, 2: descriptor})
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if before is not None:
         before[0](before[1])
-    code = main(words)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    run_command(words)
+
+
+def talk_to(files: Mapping[int, int]) -> None:
+    """Make descriptors the standard input (0), output (1) and errors (2) of this process."""
+    for standard, descriptor in files.items():
+        os.dup2(descriptor, standard)
+    if 0 in files:
+        sys.stdin = os.fdopen(0, closefd=False)
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.__stderr__ = os.fdopen(2, "w", closefd=False)
+
+
+def run_command(words: list[str], tell: Callable[[int], object] = lambda code: None) -> NoReturn:
+    """Run ``profactory WORDS`` and end this process with its exit code, which `tell` gets before."""
+    from profactory.cli.main import main
+
+    code = 70
+    try:
+        code = main(words)
+    except BaseException:  # noqa: BLE001 - the process ends here, with what there is to say of it
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        tell(code)
+        os._exit(code)
 
 
 def until(condition: Callable[[], bool], process: Process, timeout: float = 120.0) -> None:

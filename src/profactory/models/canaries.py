@@ -91,9 +91,8 @@ def check_canaries(model: ProteinModel, stored: Mapping[str, Any], place: str) -
     found = canary_outputs(model)
     if expected.shape != found.shape:
         raise ValueError(f"canary outputs of shape {expected.shape} instead of {found.shape}")
-    rounding = (
-        4 * np.finfo(np.float32).eps * np.abs(found).max(axis=0)
-    )  # equal rows of a product may differ by it
+    # Equal rows of a matrix product may differ by rounding.
+    rounding = 4 * np.finfo(np.float32).eps * np.abs(found).max(axis=0)
     if not np.isfinite(found).all() or (len(found) > 1 and (np.ptp(found, axis=0) <= rounding).all()):
         raise ModelLoadError(
             f"The model in {place} answers every sequence in the same way, or not with numbers.",

@@ -49,7 +49,7 @@ def relatives(job: Job, leakage: Leakage) -> Relatives:
 
 def _find(job: Job) -> Leakage:
     found = find_leakage_anyhow(job.dataset, job.splits, seed=job.config.seed, threads=job.choices.threads)
-    if found.method != (MMSEQS if homology.find_mmseqs() else WORDS):
+    if found.method != _method():
         return found  # MMseqs2 failed this time: not kept under its name
     plain = {**asdict(found), "rows": found.rows.tolist(), "identity": found.identity.tolist()}
     atomic_write_json(_place(job), plain)
@@ -70,6 +70,10 @@ def _kept(job: Job) -> Leakage | None:
 
 
 def _place(job: Job) -> Path:
-    method = MMSEQS if homology.find_mmseqs() else WORDS
-    parts = [VERSION, method, job.config.seed, job.dataset.content_hash, job.splits_hash]
+    parts = [VERSION, _method(), job.config.seed, job.dataset.content_hash, job.splits_hash]
     return cache_dir() / "leakage" / f"{sha256_bytes(repr(parts).encode())[:32]}.json"
+
+
+def _method() -> str:
+    """Name how relatives are looked up on this machine."""
+    return MMSEQS if homology.find_mmseqs() else WORDS

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from profactory.errors import CheckpointError, RunError
-from profactory.files import atomic_dir, fsync_path, sha256_file
+from profactory.files import atomic_dir, fsync_path, readable_bytes, sha256_file
 from profactory.training.manifest import seal, unseal
 
 SCHEMA_VERSION = 1
@@ -94,7 +94,7 @@ def save_checkpoint(
         folder.mkdir(exist_ok=True)  # a run directory that has vanished is not made anew
         remove_unfinished(folder)
         if (free := shutil.disk_usage(folder).free) < needed:
-            raise _no_room(target, needed, f"{_bytes(free)} are free")
+            raise _no_room(target, needed, f"{readable_bytes(free)} are free")
         with atomic_dir(target) as temporary:
             _write_files(temporary, step, tensors, state)
     except (OSError, SafetensorError) as error:
@@ -208,10 +208,6 @@ def remove_unfinished(folder: Path) -> None:
 def _no_room(target: Path, needed: int, reason: str) -> RunError:
     return RunError(
         f"Checkpoint {target} cannot be written: {reason}.",
-        expected=f"{_bytes(needed)} of free disk space in {target.parent}",
+        expected=f"{readable_bytes(needed)} of free disk space in {target.parent}",
         fix="free some space and continue with `profactory resume`; earlier checkpoints are intact",
     )
-
-
-def _bytes(count: int) -> str:
-    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{max(count / 1e6, 0.01):.2f} MB"

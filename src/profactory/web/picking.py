@@ -12,8 +12,8 @@ from profactory.data.bundled import PREFIX, list_bundled
 from profactory.data.catalog import list_catalog
 from profactory.data.reading import TABLE_SUFFIXES
 from profactory.errors import ProFactoryError
-from profactory.web.markup import problem
 from profactory.web.tables import first_rows
+from profactory.web.uploading import keep_uploads, upload_button
 from profactory.web.words import Words
 from profactory.web.workspace import Workspace, is_public
 
@@ -59,25 +59,13 @@ def data_picker(workspace: Workspace, words: Words, *, name: str) -> DataPicker:
             elem_id=f"{name}-data",
             scale=4,
         )
-        upload = gr.UploadButton(
-            words("data.upload"),
-            file_types=KINDS,
-            elem_id=f"{name}-upload",
-            size="md",
-            scale=1,
-            min_width=140,
-        )
+        upload = upload_button(words("data.upload"), KINDS, f"{name}-upload")
     trouble = gr.HTML()
 
-    def keep(file: str) -> tuple[Any, str]:
-        try:
-            kept = workspace.keep_upload(Path(file), Path(file).name)
-        except ProFactoryError as error:
-            return gr.skip(), problem(error, words)
-        choices = [*choice_labels(workspace, words), (words("data.uploaded", name=kept.name), str(kept))]
-        return gr.update(choices=choices, value=str(kept)), ""
+    def choices(kept: Path) -> list[Any]:
+        return [*choice_labels(workspace, words), (words("data.uploaded", name=kept.name), str(kept))]
 
-    upload.upload(keep, upload, [choice, trouble], show_progress="hidden")
+    keep_uploads(workspace, words, (upload, choice, trouble), TABLE_SUFFIXES, choices)
     return DataPicker(choice, upload, trouble)
 
 

@@ -13,6 +13,7 @@ from profactory.structure.files import SUFFIXES
 from profactory.web.context import QUICK, Context
 from profactory.web.markup import problem
 from profactory.web.structures import chains_of, prepare
+from profactory.web.uploading import keep_uploads, upload_button
 
 
 @dataclass(frozen=True)
@@ -63,24 +64,12 @@ def structure_picker(context: Context, *, name: str) -> StructurePicker:
             scale=1,
             min_width=120,
         )
-        upload = gr.UploadButton(
-            words("structures.upload"),
-            file_types=[*SUFFIXES, ".gz"],
-            elem_id=f"{name}-structure-upload",
-            size="md",
-            scale=1,
-            min_width=140,
-        )
+        upload = upload_button(words("structures.upload"), [*SUFFIXES, ".gz"], f"{name}-structure-upload")
     trouble = gr.HTML(elem_id=f"{name}-structure-trouble")
     view = gr.Textbox(visible="hidden")
 
-    def keep(file: str) -> tuple[Any, str]:
-        try:
-            kept = workspace.keep_upload(Path(file), Path(file).name, SUFFIXES)
-        except ProFactoryError as error:
-            return gr.skip(), problem(error, words)
-        uploaded = (words("data.uploaded", name=kept.name), str(kept))
-        return gr.update(choices=[*workspace.structure_choices(), uploaded], value=str(kept)), ""
+    def choices(kept: Path) -> list[Any]:
+        return [*workspace.structure_choices(), (words("data.uploaded", name=kept.name), str(kept))]
 
     def read(source: str | None) -> tuple[Any, str, str]:
         if not source:
@@ -92,7 +81,7 @@ def structure_picker(context: Context, *, name: str) -> StructurePicker:
         names = [row["chain"] for row in chains_of(workspace, folder)]
         return gr.update(choices=names, value=names[0], visible=True), folder, ""
 
-    upload.upload(keep, upload, [choice, trouble], show_progress="hidden")
+    keep_uploads(workspace, words, (upload, choice, trouble), SUFFIXES, choices)
     choice.focus(lambda: gr.update(choices=workspace.structure_choices()), None, choice, **QUICK)
     choice.change(read, choice, [chain, view, trouble], concurrency_limit=2, trigger_mode="always_last")
     return StructurePicker(choice, chain, view)

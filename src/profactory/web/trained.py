@@ -12,8 +12,8 @@ import gradio as gr
 from profactory.errors import NotARunError, ProFactoryError
 from profactory.sharing.hub import REPOSITORY
 from profactory.web.context import QUICK, Context, Shared
-from profactory.web.markup import problem
 from profactory.web.standing import list_standings
+from profactory.web.uploading import keep_uploads, upload_button
 from profactory.web.workspace import is_inside
 
 ZIP = (".zip",)
@@ -75,24 +75,13 @@ def any_model_picker(context: Context, shared: Shared, *, tab: str) -> gr.Dropdo
             interactive=True,
             scale=4,
         )
-        upload = gr.UploadButton(
-            words("use.upload"),
-            file_types=list(ZIP),
-            elem_id=f"{tab}-model-upload",
-            size="md",
-            scale=1,
-            min_width=140,
-        )
+        upload = upload_button(words("use.upload"), ZIP, f"{tab}-model-upload")
     trouble = gr.HTML()
 
-    def keep(file: str) -> tuple[Any, str]:
-        try:
-            kept = context.workspace.keep_upload(Path(file), Path(file).name, ZIP)
-        except ProFactoryError as error:
-            return gr.skip(), problem(error, words)
-        return gr.update(choices=_choices(context, str(kept)), value=str(kept)), ""
+    def choices(kept: Path) -> list[Any]:
+        return _choices(context, str(kept))
 
-    upload.upload(keep, upload, [picker, trouble], show_progress="hidden")
+    keep_uploads(context.workspace, words, (upload, picker, trouble), ZIP, choices)
     _offer(context, shared, picker, tab=tab, others=True)
     return picker
 
