@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from pathlib import Path
 
 import pytest
 
 from profactory.files import read_json
 from profactory.runs import Run
-from tests.support.forks import Process, profactory_process
+from tests.support.forks import profactory_process, together
 from tests.support.models import tiny_esm
 from tests.support.tables import write_table
 
 pytestmark = pytest.mark.slow
-WORLD = 2
-
-
-def take_place(place: dict[str, str]) -> None:
-    os.environ.update(place)
-
-
-def together(*words: str | Path, folder: Path) -> list[Process]:
-    """Start a command as torchrun does: one process per rank, each told its place."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    sizes = {"WORLD_SIZE": str(WORLD), "LOCAL_WORLD_SIZE": str(WORLD)}
-    places = [{"RANK": str(rank), "LOCAL_RANK": str(rank), **sizes, **meeting} for rank in range(WORLD)]
-    return [
-        profactory_process(*words, log=folder / f"{place['RANK']}.txt", before=(take_place, place))
-        for place in places
-    ]
+WORLD = 2  # processes that are started together
 
 
 @pytest.fixture

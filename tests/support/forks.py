@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import time
 import traceback
@@ -71,6 +72,24 @@ def profactory_process(
     )
     process.start()
     return Process(process, log)
+
+
+def _take_place(place: dict[str, str]) -> None:
+    os.environ.update(place)
+
+
+def together(*words: str | Path, folder: Path, world: int = 2, **environment: str) -> list[Process]:
+    """Start a command as torchrun does: one process per rank, each told its place."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, **environment}
+    sizes = {"WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world)}
+    places = [{"RANK": str(rank), "LOCAL_RANK": str(rank), **sizes, **meeting} for rank in range(world)]
+    return [
+        profactory_process(*words, log=folder / f"{place['RANK']}.txt", before=(_take_place, place))
+        for place in places
+    ]
 
 
 def _run(

@@ -257,9 +257,10 @@ class Predictor:
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
-            if len(samples) == 1:
+            if len(samples) == 1 or hasattr(self.model, "unshard"):  # processes with parts compute alike
+                longest = max(len(sample.ids) for sample in samples)
                 raise MemoryBudgetError(
-                    f"A sequence of {len(samples[0].ids):,} tokens does not fit into memory"
+                    f"{len(samples)} sequence(s) of up to {longest:,} tokens do not fit into memory"
                     f" ({self.engine.describe()}).",
                     expected="memory for one sequence at a time",
                     fix="predict with --device cpu, or train with a smaller --max-length",

@@ -30,7 +30,9 @@ def packable(network: nn.Module) -> Any:
         return None
     config = inner.config
     plain = config._attn_implementation == "sdpa" and not (config.is_decoder or config.add_cross_attention)
-    return inner if plain else None
+    # What hangs on a block (FSDP puts its weights together) acts only when the block itself is called.
+    hung = any(block._forward_pre_hooks for block in inner.encoder.layer)
+    return inner if plain and not hung else None
 
 
 def packed_states(

@@ -35,6 +35,7 @@ from profactory.training.embedding_cache import EmbeddingCache
 from profactory.training.features import Features
 from profactory.training.loop import fit
 from profactory.training.loss_model import FrozenEncoder, feature_embeddings, feature_outputs
+from profactory.training.sharding import in_step
 from profactory.training.sources import AugmentedSource, FeatureSource, SequenceSource
 from profactory.training.state import FitResult, FitSettings
 
@@ -259,8 +260,12 @@ def _shared(predictor: Predictor, sequences: list[str], strings: Strings, task: 
     """Predict every sequence in exactly one of the processes; every process gets all outputs."""
 
     def predict(mine: NDArray[np.int64]) -> list[NDArray[Any]]:
-        chosen = {kind: [texts[i] for i in mine] for kind, texts in strings.items()}
-        outputs = predictor.predict_outputs([sequences[i] for i in mine], strings=chosen)
+        def outputs_of(rows: Sequence[int]) -> Values:
+            chosen = {kind: [texts[i] for i in rows] for kind, texts in strings.items()}
+            return predictor.predict_outputs([sequences[i] for i in rows], strings=chosen)
+
+        with in_step(predictor.model, lambda: outputs_of([0])):
+            outputs = outputs_of(mine.tolist())
         return [outputs[i] for i in range(len(mine))]
 
     return Values.concat(in_shares(PartialState(), len(sequences), predict), per_residue=task.per_residue)

@@ -20,6 +20,7 @@ from profactory.pipeline.choices import announce
 from profactory.pipeline.holding import held
 from profactory.pipeline.pretraining_job import PretrainJob, prepare_pretraining
 from profactory.pipeline.pretraining_report import report_pretraining
+from profactory.pipeline.sharding import refuse_sharding
 from profactory.pretraining.heldout import HeldOut, Predicted, by_composition
 from profactory.pretraining.objectives import ObjectiveWeights, PretrainingModel
 from profactory.pretraining.reading import CorpusReport
@@ -48,6 +49,7 @@ def start(
     if out is not None:
         Run.check_free(out, overwrite=overwrite)
     state = join_processes(config.device)
+    refuse_sharding(state.num_processes)
     with state.main_process_first():  # the others find the corpus in the cache
         job = prepare_pretraining(source, config)
     run = _make_run(job, out, overwrite) if state.is_main_process else None
@@ -72,7 +74,9 @@ def go_on(run: Run) -> Run:
     if before:  # chosen for the machine that the run began on; another would choose otherwise
         settings.setdefault("precision", before["choices"]["precision"])
     config = PretrainConfig.build(settings)
-    with join_processes(config.device).main_process_first():
+    state = join_processes(config.device)
+    refuse_sharding(state.num_processes)
+    with state.main_process_first():
         job = prepare_pretraining(source, config)
     now = job.describe_data()
     if before and any(before[key] != now[key] for key in _CONTRACT):

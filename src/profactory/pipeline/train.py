@@ -13,6 +13,7 @@ from profactory.pipeline.continuing import same_job
 from profactory.pipeline.folds import Plan, plan_members
 from profactory.pipeline.members import carry_out_members
 from profactory.pipeline.preparation import Job, prepare_job
+from profactory.pipeline.sharding import check_sharding
 from profactory.pipeline.single import carry_out, make_run
 from profactory.runs import RUNS_FOLDER, Run
 from profactory.training.distributed import agreed, join_processes
@@ -35,6 +36,7 @@ def start(source: str, config: TrainConfig, *, out: str | Path | None = None, ov
     state = join_processes(config.device)
     with state.main_process_first():  # the others find the validated data set in the cache
         job = fit_batch(prepare_job(source, config))
+        check_sharding(job, state.num_processes)
     job = replace(job, choices=agreed(state, job.choices))  # the memory that is free is not the same to all
     cost, plan = check_capacity(job, Path(out or RUNS_FOLDER)), plan_members(job)
     run = make_run(job, out, overwrite) if state.is_main_process else None
@@ -63,8 +65,10 @@ def go_on(run: Run, *, force: bool = False) -> Run:
     if run.status()["state"] == "finished":
         log.info("The run %s is finished already.", run.path)
         return run
-    with join_processes(config.device).main_process_first():
+    state = join_processes(config.device)
+    with state.main_process_first():
         job = prepare_job(source, config)
+        check_sharding(job, state.num_processes)
     plan = plan_members(job)
     job = same_job(plan.job if plan else job, run, force=force)
     plan = plan.with_choices(job.choices) if plan else None

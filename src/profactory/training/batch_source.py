@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from profactory.data.batching import Indices
 
@@ -52,3 +53,11 @@ class FollowsSteps(Protocol):
 
     def after_step(self, step: int) -> None:
         """Act after an optimizer step, counted from 1, while its gradients are there."""
+
+
+@runtime_checkable
+class InBlocks(Protocol):
+    """A model that can be shared out among processes, each block of it by itself."""
+
+    def in_blocks(self) -> Iterable[nn.Module]:
+        """Return the modules that are computed whole, one after the other; those within others come first."""

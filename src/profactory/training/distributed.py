@@ -17,13 +17,14 @@ from accelerate.utils import (
     DistributedType,
     broadcast_object_list,
     gather_object,
+    patch_environment,
 )
 from numpy.typing import NDArray
 from torch import nn
 
 from profactory.errors import ConfigError
 
-_SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
+_FOREIGN = (DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
 
 T = TypeVar("T")
 Processes: TypeAlias = Accelerator | PartialState
@@ -39,6 +40,7 @@ def join_processes(device: str = "auto") -> PartialState:
 
     Accelerate takes processes on processors for unrelated ones unless it is told that there is no GPU.
     """
+    os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"  # each process reads all weights, see sharding.py
     if not torch.distributed.is_initialized():
         AcceleratorState._reset_state(reset_partial_state=True)
     return PartialState(cpu=on_cpu(device))
@@ -76,17 +78,18 @@ def make_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerat
         raise ConfigError("Precision fp16 needs a GPU.", fix="--precision bf16 or fp32")
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
     try:
-        accelerator = Accelerator(
-            cpu=on_cpu(device),
-            mixed_precision="no" if precision == "fp32" else precision,
-            # A head that ignores a part of the backbone is no error (ESM's contact head, for one).
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-        )
+        with patch_environment(ACCELERATE_USE_FSDP="false"):  # see profactory.training.sharding
+            accelerator = Accelerator(
+                cpu=on_cpu(device),
+                mixed_precision="no" if precision == "fp32" else precision,
+                # A head that ignores a part of the backbone is no error (ESM's contact head, for one).
+                kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+            )
     except ValueError as error:
         raise ConfigError(
             f"Precision {precision} is not possible on this device: {error}", fix="--precision fp32 or bf16"
         ) from error
-    refuse_sharding(accelerator.distributed_type)
+    refuse_foreign(accelerator.distributed_type)
     if device not in ("auto", accelerator.device.type):
         raise ConfigError(
             f"There is no device {device!r} on this machine.",
@@ -96,23 +99,20 @@ def make_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerat
     return accelerator
 
 
-def refuse_sharding(kind: DistributedType) -> None:
-    """Refuse to train a model of which each process holds a part: checkpoints hold whole tensors.
+def refuse_foreign(kind: DistributedType) -> None:
+    """Refuse to train by programs that bring an optimizer and a loop of their own.
 
     Raises
     ------
     ConfigError
-        Accelerate is configured for FSDP, DeepSpeed or the like.
+        Accelerate is configured for DeepSpeed or Megatron.
     """
-    # On processors accelerate passes the wish over and gives every process a copy.
-    asked = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
-    if kind in _SHARDED or asked:
-        name = kind.value if kind in _SHARDED else DistributedType.FSDP.value
+    if kind in _FOREIGN:
         raise ConfigError(
-            f"Accelerate is configured for {name}, and a model cannot be shared out among processes.",
-            expected="processes with a copy of the model each (DDP)",
-            fix="torchrun --nproc-per-node N -m profactory train …; if a model does not fit one card, see"
-            " docs/devices.md",
+            f"Accelerate is configured for {kind.value}, by which ProFactory does not train.",
+            expected="a copy of the model in each process (DDP), or a part of it (FSDP)",
+            fix="torchrun --nproc-per-node N -m profactory train …; if a model does not fit one card:"
+            " accelerate launch --use-fsdp --num-processes N -m profactory train …",
         )
 
 

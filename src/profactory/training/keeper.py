@@ -26,6 +26,7 @@ from profactory.training.checkpoint import (
 )
 from profactory.training.distributed import agreed
 from profactory.training.optimizers import load_optimizer_tensors, optimizer_tensors
+from profactory.training.sharding import whole
 from profactory.training.state import FitSettings, TrainState
 from profactory.training.weights import load_trained, shapes, trained_tensors
 
@@ -45,6 +46,8 @@ class Keeper:
         What a resumed training must have in common with the interrupted one.
     run
         Where the checkpoints are.
+    sharded
+        Whether the processes hold parts of the model, so that all are needed for a checkpoint.
     """
 
     def __init__(
@@ -55,9 +58,11 @@ class Keeper:
         source: BatchSource,
         settings: FitSettings,
         run: Run,
+        *,
+        sharded: bool = False,
     ) -> None:
         self.accelerator, self.module, self.optimizer = accelerator, module, optimizer
-        self.settings, self.run = settings, run
+        self.settings, self.run, self.sharded = settings, run, sharded
         self._contract = contract(source, module, settings, accelerator.num_processes)
         self._saved_step: int | None = None
         self._saved_at = time.monotonic()
@@ -66,12 +71,16 @@ class Keeper:
         """Whether the settings ask for a checkpoint now."""
         by_step = self.settings.save_steps and step % self.settings.save_steps == 0
         minutes = self.settings.save_minutes
-        return bool(by_step) or (minutes is not None and time.monotonic() - self._saved_at >= 60 * minutes)
+        by_time = minutes is not None and time.monotonic() - self._saved_at >= 60 * minutes
+        return bool(by_step) or (agreed(self.accelerator, by_time) if self.sharded else by_time)
 
     def save(self, state: TrainState) -> None:
         """Write a checkpoint of this very step, announce it, then remove older ones."""
         self._saved_at = time.monotonic()
-        if not self.accelerator.is_main_process or self._saved_step == state.step:
+        if self._saved_step == state.step:
+            return
+        tensors, self._saved_step = self._tensors(), state.step
+        if not self.accelerator.is_main_process:
             return
         if not self.run.path.is_dir():
             raise gone(self.run.path)
@@ -80,17 +89,24 @@ class Keeper:
             fsync_path(events)
         if self.accelerator.scaler is not None:
             state.scaler = self.accelerator.scaler.state_dict()
-        tensors: dict[str, dict[str, Tensor]] = {
+        content = {"train": state.to_dict(), "contract": self._contract}
+        path = save_checkpoint(self.run.ckpt_dir, state.step, tensors, content)
+        self.run.emit("checkpoint", step=state.step, path=path.name)
+        best = state.best.step if state.best else None
+        prune_checkpoints(self.run.ckpt_dir, keep=self.settings.keep_checkpoints, best=best)
+
+    def _tensors(self) -> dict[str, dict[str, Tensor]]:
+        """Return what is saved; of a sharded model each process gives its part, and the main one has all."""
+        groups = {
             "model": trained_tensors(self.module),
             "optimizer": optimizer_tensors(self.module, self.optimizer),
             "rng": {"cpu": torch.get_rng_state()},
         }
-        content = {"train": state.to_dict(), "contract": self._contract}
-        path = save_checkpoint(self.run.ckpt_dir, state.step, tensors, content)
-        self._saved_step = state.step
-        self.run.emit("checkpoint", step=state.step, path=path.name)
-        best = state.best.step if state.best else None
-        prune_checkpoints(self.run.ckpt_dir, keep=self.settings.keep_checkpoints, best=best)
+        is_main, found = self.accelerator.is_main_process, {}
+        for stem, group in groups.items():
+            one_by_one = ((name, whole(tensor.detach())) for name, tensor in group.items())
+            found[stem] = {name: tensor.cpu() for name, tensor in one_by_one if is_main}
+        return found
 
     def restore_newest(self, *, force: bool = False) -> TrainState | None:
         """Put back the newest intact checkpoint; None if there is none.

@@ -22,6 +22,7 @@ from profactory.training.keeper import Keeper
 from profactory.training.optimizers import make_optimizer, parameter_groups, set_learning_rate
 from profactory.training.reporter import Reporter
 from profactory.training.schedule import learning_rate_factor, warmup_steps
+from profactory.training.sharding import Shards, sharding_wanted
 from profactory.training.signals import StopSignals
 from profactory.training.state import Best, FitResult, FitSettings, TrainState
 from profactory.training.step import StepOutcome, Stepper
@@ -96,7 +97,9 @@ class _Fit:
         self.source, self.validate, self.run, self.settings = source, validate, run, settings
         self.signals = signals
         self.accelerator = make_accelerator(settings.device, settings.precision)
-        self.module = model.to(self.accelerator.device)
+        sharded = sharding_wanted(self.accelerator.num_processes)
+        self.shards = Shards(model, self.accelerator.device) if sharded else None
+        self.module = model if sharded else model.to(self.accelerator.device)
         self.optimizer = make_optimizer(
             settings.optimizer,
             parameter_groups(
@@ -112,7 +115,8 @@ class _Fit:
         self.follower = model if isinstance(model, FollowsSteps) else None
         if self.follower:
             self.follower.plan_steps(self.total_steps)
-        self.keeper = Keeper(self.accelerator, self.module, self.optimizer, source, settings, run)
+        parts = (self.accelerator, self.module, self.optimizer, source, settings, run)
+        self.keeper = Keeper(*parts, sharded=sharded)
         self.report = Reporter(run, settings, self.total_steps, active=self.accelerator.is_main_process)
         self.state = TrainState()
 
@@ -123,7 +127,8 @@ class _Fit:
             self._refuse_used_run()
         resumed_from = self._resume(force) if resume else None
         # Wrapped only now, with the weights in place: DDP copies the main process's to the others.
-        model, optimizer = self.accelerator.prepare(self.module, self.optimizer)
+        model = self.accelerator.prepare_model(self.module, evaluation_mode=self.shards is not None)
+        optimizer = self.accelerator.prepare_optimizer(self.optimizer)
         self.stepper = Stepper(
             self.accelerator,
             model,
@@ -138,6 +143,8 @@ class _Fit:
         try:
             self._steps()
             self.keeper.restore_best(self.state)
+            if self.shards is not None:
+                self.shards.gather()
             self.report.ended(self.state)
         finally:
             self.report.trackers.close()

@@ -69,6 +69,10 @@ class LossModel(nn.Module):
             loss = loss + count * (pull - pull.detach())
         return loss
 
+    def in_blocks(self) -> list[nn.Module]:
+        """Return the transformer blocks, and what is around them."""
+        return [*self.model.backbone.stack.blocks, self.model]
+
     def plan_steps(self, total_steps: int) -> None:
         """Tell the adapter how long the training will be."""
         if self.allocation is not None:

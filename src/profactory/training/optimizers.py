@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from profactory.errors import ConfigError
+from profactory.training.sharding import is_part, part_of
 
 _BACKBONE = ("backbone.", "model.backbone.")
 
@@ -77,7 +78,8 @@ def make_optimizer(
     if kind == "adam":
         return torch.optim.Adam(groups, fused=_fusable(groups))
     if kind == "sgd":
-        return torch.optim.SGD(groups, momentum=momentum, fused=_fusable(groups))
+        fused = _fusable(groups) and not any(is_part(p) for group in groups for p in group["params"])
+        return torch.optim.SGD(groups, momentum=momentum, fused=fused)  # torch has no fused one for parts
     if kind == "adafactor":
         return torch.optim.Adafactor(groups)
     raise ConfigError(f"There is no optimizer {kind!r}.", expected=", ".join(get_args(OptimizerKind)))
@@ -117,5 +119,8 @@ def load_optimizer_tensors(
         name, _, quantity = key.rpartition(":")
         states.setdefault(name, {})[quantity] = value
     for name, state in states.items():
-        device = parameters[name].device
-        optimizer.state[parameters[name]] = {quantity: value.to(device) for quantity, value in state.items()}
+        like = parameters[name]
+        optimizer.state[like] = {
+            quantity: part_of(value, like) if value.shape == like.shape else value.to(like.device)
+            for quantity, value in state.items()
+        }

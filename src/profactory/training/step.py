@@ -19,6 +19,7 @@ from profactory.errors import MemoryBudgetError
 from profactory.training.batch_source import BatchSource, DrawsWeights
 from profactory.training.nonfinite import non_finite, samples_without_loss
 from profactory.training.randomness import chance, seed_generators
+from profactory.training.sharding import in_step, whole
 
 #: With loss scaling (fp16) an overflow now and then is normal; so many in a row are not.
 OVERFLOWS_IN_A_ROW = 25
@@ -213,7 +214,7 @@ class Stepper:
     def _measure(self, losses: list[Tensor], weight: float) -> StepOutcome:
         """Clip, and bring loss and gradient norm to the host in one transfer."""
         norm = self.accelerator.clip_grad_norm_(self._parameters, self.max_grad_norm)
-        norm = torch.as_tensor(norm if norm is not None else 0.0, device=losses[0].device).float()
+        norm = whole(torch.as_tensor(norm if norm is not None else 0.0, device=losses[0].device)).float()
         *host, gradient_norm = torch.stack([*losses, norm.reshape(())]).tolist()
         loss, stop = math.fsum(host) if all(map(math.isfinite, host)) else math.nan, self.stop()
         if self.accelerator.num_processes > 1:
@@ -233,10 +234,12 @@ class Stepper:
         finite = [bool(loss.isfinite()) for loss in losses]
         mine = [batch for _, batch, live, _ in self._share(group) if live]
         suspects = [batch for batch, good in zip(mine, finite, strict=False) if not good]
+        with in_step(self.model, lambda: self._loss_of(group[0][:1])):
+            alone = samples_without_loss(self._loss_of, self.accelerator.unwrap_model(self.model), suspects)
         raise non_finite(
             "gradient" if finite_loss else "loss",
             step,
-            alone=samples_without_loss(self._loss_of, self.accelerator.unwrap_model(self.model), suspects),
+            alone=alone,
             together=np.concatenate(list(group)),
             source=self.source,
         )

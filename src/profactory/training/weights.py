@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from profactory.errors import CheckpointError
 from profactory.training.optimizers import trainable
+from profactory.training.sharding import part_of
 
 
 def trained_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -39,4 +40,4 @@ def load_trained(model: nn.Module, tensors: dict[str, Tensor]) -> None:
         )
     with torch.no_grad():
         for name, tensor in mine.items():
-            tensor.copy_(tensors[name])
+            tensor.copy_(part_of(tensors[name], tensor))

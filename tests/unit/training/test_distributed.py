@@ -1,4 +1,4 @@
-"""Several processes: every sample is computed once, by one of them; sharding is refused."""
+"""Several processes: every sample is computed once, by one of them; other programs' loops are refused."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from collections import Counter
 from multiprocessing.queues import Queue
 from typing import Any
 
+import accelerate.accelerator
 import pytest
-from accelerate.utils import DistributedType
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 
 from profactory.errors import ConfigError
-from profactory.training.distributed import make_accelerator, refuse_sharding
+from profactory.training.distributed import make_accelerator, refuse_foreign
 
 SAMPLES = 7
 
@@ -57,18 +58,22 @@ def test_every_sample_is_computed_by_exactly_one_process() -> None:
         assert found == [f"sample {index}" for index in range(SAMPLES)]
 
 
-@pytest.mark.parametrize("kind", [DistributedType.FSDP, DistributedType.DEEPSPEED])
-def test_sharding_is_refused_in_plain_words(kind: DistributedType) -> None:
+@pytest.mark.parametrize("kind", [DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM])
+def test_loops_of_other_programs_are_refused_in_plain_words(kind: DistributedType) -> None:
     with pytest.raises(ConfigError, match=kind.value) as caught:
-        refuse_sharding(kind)
+        refuse_foreign(kind)
     assert "torchrun" in caught.value.fix
-    refuse_sharding(DistributedType.MULTI_CPU)
+    refuse_foreign(DistributedType.MULTI_CPU)
 
 
-def test_a_wish_that_accelerate_passes_over_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On processors it would give every process a copy without a word."""
+def test_accelerate_leaves_fsdp_to_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On graphics cards it would wrap the model by its own rules; on processors it would do nothing."""
+
+    class Plugin(FullyShardedDataParallelPlugin):
+        def __init__(self) -> None:
+            raise AssertionError("accelerate prepares for FSDP")
+
+    monkeypatch.setattr(accelerate.accelerator, "FullyShardedDataParallelPlugin", Plugin)
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(ConfigError, match="FSDP"):
-        make_accelerator("cpu")
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "false")
     assert make_accelerator("cpu").num_processes == 1
+    assert os.environ["ACCELERATE_USE_FSDP"] == "true"
