@@ -53,12 +53,12 @@ def serving(program: Path, environment: dict[str, str]) -> Iterator[None]:
 
 
 def _serve(address: str) -> None:
-    for name in IMPORTED_BEFORE:
-        importlib.import_module(name)
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(address + ".new")
     listening.listen(8)
     os.rename(address + ".new", address)
+    for name in IMPORTED_BEFORE:  # who asks before that waits in the queue
+        importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries them
     while True:
         client, _ = listening.accept()

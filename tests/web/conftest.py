@@ -18,6 +18,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from profactory.data.bundled import bundled_path
+from tests.support.command_server import serving
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
 #: Structures are drawn with WebGL, here without a graphics card.
@@ -32,6 +33,7 @@ class Server:
 
     folder: Path
     cache: Path
+    program: Path | None = None
     port: int = 0
     address: str = ""
     process: subprocess.Popen[str] | None = None
@@ -42,9 +44,9 @@ class Server:
 
     def run(self, *words: str) -> str:
         """Run a command in the server's folder, as a person in a terminal would."""
-        command = [sys.executable, "-m", "profactory", *words]
+        assert self.program is not None
         done = subprocess.run(
-            command,
+            [self.program, *words],
             cwd=self.folder,
             env=self.environment(),
             capture_output=True,
@@ -75,9 +77,17 @@ class Server:
             self.process = None
 
 
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The command line, in processes that need not import everything first."""
+    path = tmp_path_factory.mktemp("program") / "profactory"
+    with serving(path, dict(os.environ)):
+        yield path
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    made = Server(tmp_path_factory.mktemp("page"), tmp_path_factory.mktemp("page-cache"))
+def server(tmp_path_factory: pytest.TempPathFactory, program: Path) -> Iterator[Server]:
+    made = Server(tmp_path_factory.mktemp("page"), tmp_path_factory.mktemp("page-cache"), program)
     (made.folder / "data").mkdir()
     made.start()
     yield made

@@ -26,10 +26,10 @@ def hub() -> Iterator[FakeHub]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, hub: FakeHub) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, hub: FakeHub, program: Path) -> Iterator[Server]:
     """A server for which the fake Hub is the Hub, and everything it may write is in one folder."""
     folder = tmp_path_factory.mktemp("sharing")
-    made = Server(folder / "work", folder / "cache")
+    made = Server(folder / "work", folder / "cache", program)
     for name in ("work/data", "cache", "home", "tmp"):
         (folder / name).mkdir(parents=True)
     made.variables = {

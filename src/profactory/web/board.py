@@ -14,6 +14,7 @@ from profactory import jobs
 from profactory.jobs import Job
 from profactory.web import markup
 from profactory.web.context import QUICK, Context, Shared
+from profactory.web.sentences import said
 from profactory.web.telling import job_progress
 from profactory.web.watching import fingerprint, tail
 from profactory.web.words import Words
@@ -76,11 +77,13 @@ def build_board(
     """
     words, own = context.words, name or tab
     head = gr.HTML(elem_id=f"{own}-head")
-    stop = gr.Button(words("board.stop"), visible=False, size="sm", elem_id=f"{own}-stop")
+    with gr.Row(elem_classes="pf-actions"):
+        stop = gr.Button(words("board.stop"), visible=False, elem_id=f"{own}-stop")
     result = make_result()
     with gr.Accordion(words(f"{own}.earlier"), open=False):
         listing = gr.HTML(js_on_load=CHOOSE, elem_id=f"{own}-list")
-        forget = gr.Button(words("board.forget"), size="sm", elem_id=f"{own}-forget")
+        with gr.Row(elem_classes="pf-actions"):
+            forget = gr.Button(words("board.forget"), elem_id=f"{own}-forget")
     seen = gr.State(())
 
     def refresh(chosen: str, visible: str, seen: Any) -> list[Any]:
@@ -167,13 +170,13 @@ def _head(job: Job | None, words: Words) -> str:
         return title + job_progress(job, words)
     if state.name == "finished":
         return title
-    said = tail(job.log, 2000)
+    printed = tail(job.log, 2000)
     log = (
-        f'<pre class="pf-command pf-log"><code>{markup.safe(said)}</code></pre>'
-        if said and not state.reason
+        f'<pre class="pf-command pf-log"><code>{markup.safe(printed)}</code></pre>'
+        if printed and not state.reason
         else ""
     )
-    return title + markup.note(state.reason or words("board.ended"), kind="bad") + log
+    return title + markup.note(said(state.reason, words) or words("board.ended"), kind="bad") + log
 
 
 def _title(job: Job) -> str:

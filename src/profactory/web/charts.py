@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from profactory.evaluation.names import label_of
 from profactory.web.markup import safe
 from profactory.web.words import Words
 
@@ -25,6 +24,7 @@ MOST_CURVES = 5
 MOST_BARS = 30
 HEIGHT = 300
 _GREY = "#6b7280"
+_SMALL = {"size": 11}
 #: Metrics with a common scale, which may share a figure.
 _BOUNDED = ("mcc", "accuracy", "balanced_accuracy", "f1_macro", "auroc", "f1_max", "f1_micro", "auprc",
             "spearman", "pearson", "r2")  # fmt: skip
@@ -56,7 +56,7 @@ def metric_chart(events: Events, monitor: str, words: Words) -> Figure | None:
     curves = [
         _curve(
             _points((row.get("step"), (row.get("metrics") or {}).get(name)) for row in rows),
-            label_of(name),
+            words.metric(name),
             place,
             mode="lines+markers",
             width=2.5 if place == 0 else 1.5,
@@ -79,7 +79,7 @@ def comparison_chart(runs: Mapping[str, Events], metric: str, words: Words) -> F
         )
         for place, (name, events) in enumerate(runs.items())
     ]
-    return _figure(curves, words("chart.epoch"), "", title=label_of(metric))
+    return _figure(curves, words("chart.epoch"), "", title=words.metric(metric))
 
 
 def bars(counts: Mapping[str, float], axis: str) -> Figure:
@@ -180,7 +180,7 @@ def _layout(x: str, y: str, *, title: str = "", height: int = HEIGHT) -> dict[st
     axis = {"gridcolor": "rgba(138,143,152,.25)", "zeroline": False, "fixedrange": True, "automargin": True}
     return {
         "height": height,
-        "margin": {"l": 10, "r": 10, "t": 64 if title else 14, "b": 10},
+        "margin": {"l": 10, "r": 10, "t": 40 if title else 14, "b": 10},
         "title": {
             "text": f"<b>{safe(title)}</b>",
             "font": {"size": 14},
@@ -193,7 +193,8 @@ def _layout(x: str, y: str, *, title: str = "", height: int = HEIGHT) -> dict[st
         "font": {"size": 12, "color": _GREY},
         "xaxis": {**axis, "title": {"text": safe(x)}},
         "yaxis": {**axis, "title": {"text": safe(y)}},
-        "legend": {"orientation": "h", "y": 1.01, "yanchor": "bottom", "x": 0, "font": {"size": 11}},
+        # Below the axis: on a narrow screen its lines would cover a title.
+        "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "font": _SMALL},
         "hovermode": "closest",
         "showlegend": True,
         "uirevision": "same",

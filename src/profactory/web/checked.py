@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from profactory.errors import SHOWN_PROBLEMS, Problem
 from profactory.web import charts, markup
-from profactory.web.sentences import warning_sentence
+from profactory.web.sentences import said, warning_sentence
 from profactory.web.words import Words
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _problems(report: Report, words: Words) -> str:
     if not found:
         return ""
     items = [Problem(**problem) for problem in found]
-    rows = [[item.line, item.column, item.value, item.reason] for item in items]
+    rows = [[item.line, item.column, item.value, said(item.reason, words)] for item in items]
     head = [words(f"check.problem_{name}") for name in ("line", "column", "value", "reason")]
     caption = words("check.problems", shown=len(rows), count=f"{report['counts']['rejected']:,}")
     return markup.table(head, rows, caption=caption, numbers=[0], kind="pf-text")

@@ -7,7 +7,6 @@ from typing import Any
 import gradio as gr
 
 from profactory.errors import RunError
-from profactory.evaluation.names import label_of
 from profactory.web import charts, markup
 from profactory.web.context import QUICK, Context
 from profactory.web.standing import list_standings, metrics_of
@@ -35,7 +34,7 @@ def build_comparison(context: Context) -> None:
         shown = wanted if wanted in metrics else metrics[0]
         figure = charts.comparison_chart(runs, shown, words)
         return (
-            gr.update(choices=[(label_of(name), name) for name in metrics], value=shown),
+            gr.update(choices=[(words.metric(name), name) for name in metrics], value=shown),
             gr.update(visible=figure is not None, value=figure),
             _table(context, names or []),
         )
@@ -76,7 +75,7 @@ def _table(context: Context, names: list[str]) -> str:
         words("runs.column_name"),
         words("runs.column_model"),
         words("runs.column_method"),
-        *map(label_of, metric_names),
+        *map(words.metric, metric_names),
     ]
     lines = [
         [name, config.get("model"), config.get("method"), *(values.get(key) for key in metric_names)]

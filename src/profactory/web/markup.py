@@ -9,6 +9,7 @@ from typing import Any
 from profactory.data.checking_text import printable
 from profactory.errors import SHOWN_PROBLEMS, ProFactoryError
 from profactory.evaluation.formats import number
+from profactory.web.sentences import problem_line, said
 from profactory.web.words import Words
 
 
@@ -20,14 +21,15 @@ def safe(text: object) -> str:
 
 def problem(error: ProFactoryError, words: Words) -> str:
     """Show one of our errors: what was found, what was expected, what to do."""
-    items = "".join(f"<li>{safe(item)}</li>" for item in error.problems[:SHOWN_PROBLEMS])
+    items = "".join(f"<li>{safe(problem_line(item, words))}</li>" for item in error.problems[:SHOWN_PROBLEMS])
     more = len(error.problems) - SHOWN_PROBLEMS
     if more > 0:
         items += f"<li>{safe(words('error.more', count=f'{more:,}'))}</li>"
     rows = [(words("error.expected"), error.expected), (words("error.fix"), error.fix)]
-    facts = "".join(f"<dt>{safe(name)}</dt><dd>{safe(text)}</dd>" for name, text in rows if text)
+    facts = "".join(f"<dt>{safe(name)}</dt><dd>{safe(said(text, words))}</dd>" for name, text in rows if text)
+    lead = safe(said(error.found, words))
     body = (f"<ul>{items}</ul>" if items else "") + (f"<dl>{facts}</dl>" if facts else "")
-    return f'<div class="pf-note pf-bad" role="alert"><p class="pf-lead">{safe(error.found)}</p>{body}</div>'
+    return f'<div class="pf-note pf-bad" role="alert"><p class="pf-lead">{lead}</p>{body}</div>'
 
 
 def note(text: str, *, kind: str = "info", detail: str = "") -> str:

@@ -15,7 +15,7 @@ from profactory.errors import ProFactoryError
 from profactory.web.tables import first_rows
 from profactory.web.uploading import keep_uploads, upload_button
 from profactory.web.words import Words
-from profactory.web.workspace import Workspace, is_public
+from profactory.web.workspace import Workspace, is_inside, is_public
 
 KINDS = [*TABLE_SUFFIXES, ".gz"]
 
@@ -63,14 +63,19 @@ def data_picker(workspace: Workspace, words: Words, *, name: str) -> DataPicker:
     trouble = gr.HTML()
 
     def choices(kept: Path) -> list[Any]:
-        return [*choice_labels(workspace, words), (words("data.uploaded", name=kept.name), str(kept))]
+        return choice_labels(workspace, words, str(kept))
 
     keep_uploads(workspace, words, (upload, choice, trouble), TABLE_SUFFIXES, choices)
     return DataPicker(choice, upload, trouble)
 
 
-def choice_labels(workspace: Workspace, words: Words) -> list[tuple[str, str]]:
-    """Return what can be chosen, as (shown, meant)."""
+def choose_data(workspace: Workspace, words: Words, source: str) -> Any:
+    """Return what makes a drop-down show these data, in the list or not."""
+    return gr.update(choices=choice_labels(workspace, words, source), value=source or None)
+
+
+def choice_labels(workspace: Workspace, words: Words, source: str = "") -> list[tuple[str, str]]:
+    """Return what can be chosen, as (shown, meant); `source` as well, if it was uploaded or made here."""
     bundled = {PREFIX + entry.name: entry for entry in list_bundled()}
     public = {entry.name: entry for entry in list_catalog()}
 
@@ -79,7 +84,13 @@ def choice_labels(workspace: Workspace, words: Words) -> list[tuple[str, str]]:
             return f"{bundled[value].title} ({bundled[value].rows:,} {words('data.rows')})"
         return f"{public[value].title} · {value} (Hub)" if value in public else value
 
-    return [(label(value), value) for value in workspace.data_choices()]
+    listed = [(label(value), value) for value in workspace.data_choices()]
+    if is_inside(Path(source), workspace.uploads):
+        listed.append((words("data.uploaded", name=Path(source).name), source))
+    elif is_inside(Path(source), workspace.results):
+        inner = Path(source).resolve().relative_to(workspace.results.resolve()).parts[1:]
+        listed.append(("/".join(inner), source))
+    return listed
 
 
 def column_names(workspace: Workspace, source: str | None) -> list[str]:

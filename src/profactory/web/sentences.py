@@ -1,4 +1,4 @@
-"""What the diagnosis, the verdict and the check say, in the language of the page.
+"""What the diagnosis, the verdict, the check and errors say, in the language of the page.
 
 Runs and commands write English sentences beside the numbers that they are made of; in another language the
 page says the same with these numbers, and what it has no words for stays as it was written.
@@ -6,13 +6,15 @@ page says the same with these numbers, and what it has no words for stays as it 
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from profactory.errors import Problem, shorten
 from profactory.evaluation.formats import number
 from profactory.evaluation.names import label_of
-from profactory.web.words import Words
+from profactory.web.words import Words, load_texts
 
 #: Warnings of ``profactory check``; # stands for a number.
 _WARNINGS = {
@@ -27,12 +29,44 @@ _WARNINGS = {
     "no_labels": r"No label column was found.*",
 }
 _NUMBER = r"[\d,]+"
+_LONGEST = 2000  # characters of a sentence of ours, with a name or two of the user's
+
+
+def said(text: str, words: Words) -> str:
+    """Say what a command or an error said in English; as it was written where there are no words for it."""
+    for pattern, other in _messages(words.language) if len(text) <= _LONGEST else []:
+        if found := pattern.fullmatch(text):
+            return other.format_map(found.groupdict())
+    return text
+
+
+def problem_line(problem: Problem, words: Words) -> str:
+    """Say one thing that is wrong, and where."""
+    line = words("error.line", line=problem.line) if problem.line is not None else ""
+    column = words("error.column", column=problem.column) if problem.column else ""
+    value = words("error.value", value=shorten(problem.value)) if problem.value else ""
+    place = words("error.between").join(part for part in (problem.file, line, column) if part)
+    return f"{place}{words('error.after') if place else ''}{said(problem.reason, words)}{value}"
+
+
+@functools.cache
+def _messages(language: str) -> list[tuple[re.Pattern[str], str]]:
+    """Return how English sentences are recognised and what is said instead, the longest first."""
+    texts = load_texts(f"messages_{language}") if language != "en" else {}
+    return [(_pattern(text), texts[text]) for text in sorted(texts, key=len, reverse=True)]
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    """Return the pattern of a text with ``{name}`` places."""
+    parts = re.split(r"\{(\w+)\}", text)
+    named = (f"(?P<{part}>.*)" if place % 2 else re.escape(part) for place, part in enumerate(parts))
+    return re.compile("".join(named), re.DOTALL)
 
 
 def finding_sentence(finding: Mapping[str, Any], words: Words) -> str:
     """Say one finding of ``diagnosis.json``."""
     key = f"finding.{finding.get('kind')}.{finding.get('message')}"
-    return _said(words, key, _evidence(finding, words), str(finding.get("sentence", "")))
+    return _filled(words, key, _evidence(finding, words), str(finding.get("sentence", "")))
 
 
 def remedies_of(finding: Mapping[str, Any], words: Words) -> str:
@@ -55,7 +89,7 @@ def verdict_sentence(metrics: Mapping[str, Any], words: Words) -> str:
         "against": words.maybe(f"verdict.against_{'windows' if windows else against}", against),
         **{name: number(found[name], sign=True) for name in ("difference", "low", "high")},
     }
-    return _said(words, f"verdict.{found['outcome']}", values, sentence)
+    return _filled(words, f"verdict.{found['outcome']}", values, sentence)
 
 
 def warning_sentence(warning: str, words: Words) -> str:
@@ -65,11 +99,11 @@ def warning_sentence(warning: str, words: Words) -> str:
             values = found.groupdict()
             if "split" in values:
                 values["split"] = words.maybe(f"result.{values['split']}", values["split"])
-            return _said(words, f"warning.{name}", values, warning)
+            return _filled(words, f"warning.{name}", values, warning)
     return warning
 
 
-def _said(words: Words, key: str, values: Mapping[str, Any], default: str) -> str:
+def _filled(words: Words, key: str, values: Mapping[str, Any], default: str) -> str:
     text = words.maybe(key, "") if words.language != "en" else ""
     try:
         return text.format_map(values) if text else default

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from profactory.evaluation.metric_rows import metric_rows
-from profactory.evaluation.names import label_of
 from profactory.files import read_json
 from profactory.jobs import Job
 from profactory.web import charts, markup
 from profactory.web.context import Context
-from profactory.web.sentences import finding_sentence, remedies_of, verdict_sentence
+from profactory.web.sentences import finding_sentence, remedies_of, said, verdict_sentence
 from profactory.web.standing import Standing, metrics_of
 from profactory.web.watching import tail
 from profactory.web.words import Words
@@ -68,7 +67,7 @@ def duration(seconds: float | None, words: Words) -> str:
     """Return a span of time as people say it."""
     if seconds is None:
         return ""
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, rest = divmod(max(1, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return words("time.hours", hours=hours, minutes=minutes)
@@ -84,7 +83,8 @@ def job_progress(job: Job, words: Words, doing: str = "") -> str:
     noted = job.progress()
     if not noted or not noted.get("total"):
         return markup.bar(0, doing or words("runs.doing_starting"))
-    text = f"{noted['description']}: {noted['done']:,} / {noted['total']:,} {noted.get('unit', '')}"
+    what, unit = (said(str(noted.get(name, "")), words) for name in ("description", "unit"))
+    text = f"{what}: {noted['done']:,} / {noted['total']:,} {unit}"
     left = duration(noted.get("seconds_left"), words)
     return markup.bar(
         noted["done"] / noted["total"], f"{text} · {words('runs.left', time=left)}" if left else text
@@ -114,9 +114,10 @@ def _reason(standing: Standing, words: Words) -> str:
         return ""
     error = standing.status.get("error")
     fix = str(error.get("fix") or "") if isinstance(error, dict) else ""
-    text = standing.reason or words(f"runs.hint_{'resume' if standing.can_resume else 'none'}")
+    hint = words(f"runs.hint_{'resume' if standing.can_resume else 'none'}")
+    text = said(standing.reason, words) or hint
     kind = "info" if standing.state == "stopped" else "bad"
-    detail = fix or (words("runs.hint_resume") if standing.can_resume and standing.reason else "")
+    detail = said(fix, words) or (hint if standing.can_resume and standing.reason else "")
     return markup.note(text, kind=kind, detail=detail)
 
 
@@ -144,16 +145,26 @@ def _result(context: Context, standing: Standing) -> str:
     return "".join(parts)
 
 
-def metric_table(metrics: dict[str, Any], words: Words) -> str:
-    """Lay out ``metrics.json``: one row per metric with its interval, the baselines beside it."""
-    main = metrics["main_split"]
+def metric_table(metrics: dict[str, Any], words: Words, rows_of: str = "") -> str:
+    """Lay out ``metrics.json``: one row per metric with its interval, the baselines beside it.
+
+    Parameters
+    ----------
+    metrics
+        Its content.
+    words
+        Texts.
+    rows_of
+        What the measured rows are called; the name of the split if not given.
+    """
+    measured = rows_of or words(f"result.{metrics['main_split']}")
     baselines = list(metrics.get("baselines") or {})
-    head = [words("result.metric"), words(f"result.{main}"), words("result.interval")]
+    head = [words("result.metric"), measured, words("result.interval")]
     head += [words.maybe(f"result.baseline_{name}", name) for name in baselines]
-    rows = [
-        [row["name"], row["cells"][0][0], row["cells"][0][1], *row["baselines"]]
-        for row in metric_rows({"baselines": {}, **metrics})
-    ]
+    rows = []
+    for row in metric_rows({"baselines": {}, **metrics}):
+        value, interval = row["cells"][0]
+        rows.append([words.metric(row["key"]), value, interval.replace(" to ", " – "), *row["baselines"]])
     verdict = verdict_sentence(metrics, words)
     text = f"<p>{markup.safe(verdict)}</p>" if verdict else ""
     return text + markup.table(head, rows, caption=words("result.caption"), numbers=range(1, len(head)))
@@ -166,7 +177,7 @@ def per_class_table(metrics: dict[str, Any], words: Words) -> str:
     if not rows:
         return ""
     names = list(rows[0])
-    head = [label_of(name) for name in names]
+    head = [words.maybe(f"class.{name}", words.metric(name)) for name in names]
     lines = [[row.get(name) for name in names] for row in rows]
     return markup.table(head, lines, caption=words("result.per_class"), numbers=range(1, len(names)))
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from profactory.evaluation.names import label_of
+
 FOLDER = Path(__file__).with_name("texts")
 LANGUAGES = {"en": "English", "zh": "简体中文"}
 
@@ -41,6 +43,10 @@ class Words:
     def maybe(self, key: str, default: str) -> str:
         """Return a text, or `default` where there is none: for names that come from other rooms."""
         return self._texts.get(key, default)
+
+    def metric(self, name: str) -> str:
+        """Return how a metric is written for people."""
+        return self.maybe(f"metric.{name}", label_of(name))
 
     def setting(self, name: str, part: str, default: str) -> str:
         """Return the ``label`` or ``help`` of a setting; English is the setting's own docstring."""

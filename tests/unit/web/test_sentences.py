@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,11 +10,21 @@ from typing import Any
 
 import pytest
 
+import profactory
 from profactory import api
+from profactory.errors import Problem
 from profactory.evaluation.diagnosis import diagnose
+from profactory.evaluation.names import LABELS
 from profactory.evaluation.symptoms import Finding
-from profactory.web.sentences import finding_sentence, remedies_of, verdict_sentence, warning_sentence
-from profactory.web.words import Words
+from profactory.web.sentences import (
+    finding_sentence,
+    problem_line,
+    remedies_of,
+    said,
+    verdict_sentence,
+    warning_sentence,
+)
+from profactory.web.words import Words, load_texts
 
 ENGLISH, CHINESE = Words("en"), Words("zh")
 METRICS: dict[str, Any] = {"task": "regression", "counts": {}}
@@ -158,3 +169,56 @@ def test_every_warning_of_the_check_is_said_in_chinese(tmp_path: Path) -> None:
     assert len({text[:6] for text in said}) >= 7
     assert [warning_sentence(warning, ENGLISH) for warning in found] == found
     assert warning_sentence("Something new.", CHINESE) == "Something new."
+
+
+def _literals() -> tuple[set[str], list[re.Pattern[str]]]:
+    """Return the texts in the program, and patterns of those with values in them."""
+    plain, filled = set(), []
+    for file in Path(profactory.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                plain.add(node.value)
+            elif isinstance(node, ast.JoinedStr):
+                parts = [
+                    re.escape(part.value) if isinstance(part, ast.Constant) else ".*" for part in node.values
+                ]
+                if len("".join(part for part in parts if part != ".*")) >= 8:
+                    filled.append(re.compile("".join(parts), re.DOTALL))
+    return plain, filled
+
+
+def test_every_english_sentence_with_a_translation_is_one_of_the_program() -> None:
+    plain, filled = _literals()
+    toml = (Path(profactory.__file__).parent / "models" / "zoo.toml").read_text(encoding="utf-8")
+    unknown = [
+        text
+        for text in load_texts("messages_zh")
+        if text not in plain and text not in toml and not any(pattern.fullmatch(text) for pattern in filled)
+    ]
+    assert unknown == []
+
+
+def test_sentences_keep_their_values() -> None:
+    for text, chinese in load_texts("messages_zh").items():
+        names = re.findall(r"\{(\w+)\}", text)
+        assert {*re.findall(r"\{(\w+)\}", chinese)} <= set(names), text
+
+
+def test_errors_are_said_in_chinese_with_their_values() -> None:
+    assert said("The run mine has no finished model.", CHINESE) == "训练 mine 没有已完成的模型。"
+    assert said("The run mine has no finished model.", ENGLISH) == "The run mine has no finished model."
+    assert said("Nobody has said this before.", CHINESE) == "Nobody has said this before."
+    assert said("The run {x} has no finished model.", CHINESE) == "训练 {x} 没有已完成的模型。"
+    long = f"The run {'x' * 5000} has no finished model."
+    assert said(long, CHINESE) == long
+    problem = Problem("the label is missing", "a.csv", 7, "label", "?")
+    assert problem_line(problem, ENGLISH) == str(problem)
+    assert problem_line(problem, CHINESE) == "a.csv，第 7 行，列“label”：缺少标签（内容为“?”）"
+    assert problem_line(Problem("the sequence is empty"), CHINESE) == "序列为空"
+
+
+def test_every_metric_has_a_chinese_name() -> None:
+    names = [CHINESE.metric(name) for name in LABELS]
+    assert len(set(names)) == len(LABELS)
+    assert [name for name, text in zip(LABELS, names, strict=True) if text == LABELS[name]] == ["f1"]
+    assert [ENGLISH.metric(name) for name in LABELS] == list(LABELS.values())

@@ -10,6 +10,7 @@ import pytest
 
 from profactory.config import TrainConfig
 from profactory.web import words as words_module
+from profactory.web.form import form_fields
 from profactory.web.words import LANGUAGES, Words, load_texts, preferred_language
 
 SOURCES = Path(words_module.__file__).parent.rglob("*.py")
@@ -41,6 +42,12 @@ def test_every_key_in_the_code_has_a_text() -> None:
 def test_chinese_settings_belong_to_fields() -> None:
     names = {key.rpartition(".")[0] for key in load_texts("settings_zh")}
     assert names - {"section"} <= set(TrainConfig.model_fields)
+
+
+def test_every_setting_of_the_form_has_a_chinese_name_and_help() -> None:
+    texts = load_texts("settings_zh")
+    wanted = {f"{name}.{part}" for name in form_fields() for part in ("label", "help")}
+    assert wanted - texts.keys() == set()
 
 
 def test_a_setting_without_translation_keeps_its_english_help() -> None:

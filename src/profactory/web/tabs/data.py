@@ -10,11 +10,12 @@ import gradio as gr
 
 from profactory.errors import ConfigError, ProFactoryError
 from profactory.jobs import as_flags
+from profactory.runs.listing import run_name
 from profactory.web import checked, markup, tables
 from profactory.web.commands import ask
 from profactory.web.context import QUICK, Context, Shared
 from profactory.web.form import make_control, read_form
-from profactory.web.picking import column_names, data_picker
+from profactory.web.picking import choose_data, column_names, data_picker
 
 COLUMNS = ("sequence_column", "label_column", "split_column", "task")
 DIVISION = {"split": "method", "split_ratios": "ratios", "split_identity": "identity", "seed": "seed"}
@@ -39,7 +40,8 @@ def build(context: Context, shared: Shared) -> None:
     with gr.Accordion(words("data.divide"), open=False):
         with gr.Row(elem_classes="pf-grid"):
             division = {name: make_control(name, words) for name in DIVISION}
-        divide = gr.Button(words("data.divide_start"), elem_id="data-divide")
+        with gr.Row(elem_classes="pf-actions"):
+            divide = gr.Button(words("data.divide_start"), elem_id="data-divide")
     made = gr.HTML(elem_id="data-made")
     relatives = gr.Plot(show_label=False, visible=False, elem_id="data-relatives")
 
@@ -68,6 +70,7 @@ def build(context: Context, shared: Shared) -> None:
         _, said, chosen = _make(
             context,
             source,
+            "clean",
             lambda out: ask("check", [workspace.check_data(source or ""), *flags, "--fix", f"--out={out}"]),
         )
         return said, chosen, gr.update(visible=False)
@@ -78,7 +81,7 @@ def build(context: Context, shared: Shared) -> None:
             names = {DIVISION.get(name, name): value for name, value in asked.items()}
             return ask("split", [workspace.check_data(source or ""), f"--out={out}", *as_flags(names)])
 
-        report, said, chosen = _make(context, source, work)
+        report, said, chosen = _make(context, source, "divided", work)
         if report is None:
             return said, chosen, gr.update(visible=False)
         figure = checked.relatives_chart(report, words)
@@ -105,18 +108,24 @@ def _flags(names: tuple[str, ...], values: tuple[Any, ...]) -> list[str]:
     return as_flags(read_form(dict(zip(names, values, strict=True))))
 
 
-def _make(context: Context, source: str | None, work: Callable[[Path], Any]) -> tuple[Any, str, Any]:
-    """Let a command write files; return its report, HTML that shows them, and the data to be chosen."""
+def _make(
+    context: Context, source: str | None, what: str, work: Callable[[Path], Any]
+) -> tuple[Any, str, Any]:
+    """Let a command write files; return its report, HTML that shows them, and the data to be chosen.
+
+    The folder is called after the data and what was done, and so is a run that is trained on them.
+    """
     workspace, words = context.workspace, context.words
-    out = workspace.new_result()
     try:
         if not source:
             raise ConfigError("No data were chosen.", fix=words("data.empty_hint"))
+        out = workspace.new_result() / run_name(source, what, "")
         report = work(out)
     except ProFactoryError as error:
         return None, markup.problem(error, words), gr.skip()
     names = sorted(file.name for file in out.iterdir() if file.is_file() and not file.name.startswith("."))
-    links = [markup.link(f"../results/{out.name}/{name}", name, download=True) for name in names]
+    place = f"../results/{out.parent.name}/{out.name}"
+    links = [markup.link(f"{place}/{name}", name, download=True) for name in names]
     data = out / "clean.csv" if (out / "clean.csv").is_file() else out
     note = markup.note(words("data.made"), kind="good")
-    return report, note + markup.links(links), str(data)
+    return report, note + markup.links(links), choose_data(workspace, words, str(data))

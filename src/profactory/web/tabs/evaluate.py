@@ -71,13 +71,14 @@ def _result(context: Context) -> Result:
         folder = result_folder(context.workspace, job) if job else None
         if job is None or folder is None or not (folder / "metrics.json").is_file():
             return [""]
-        metrics = read_json(folder / "metrics.json")
+        metrics, words = read_json(folder / "metrics.json"), context.words
+        parted = any(word.startswith("--split=") for word in job.arguments)
         names = sorted(file.name for file in folder.glob("*.png"))
         figures = "".join(_figure(result_link(context.workspace, job, name), name) for name in names)
         return [
-            metric_table(metrics, context.words)
+            metric_table(metrics, words, "" if parted else words("evaluate.all_rows"))
             + f'<div class="pf-figures">{figures}</div>'
-            + per_class_table(metrics, context.words)
+            + per_class_table(metrics, words)
             + _links(context, job)
         ]
 

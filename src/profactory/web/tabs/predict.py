@@ -141,7 +141,7 @@ def _answer(record: dict[str, Any], sequence: str, words: Words) -> str:
     if _is_by_residue(record, sequence):
         return coloured(sequence, record, words)
     shown = {
-        words.maybe(f"column.{name}", name): value
+        words.maybe(f"column.{name}", name): value.replace(",", ", ") if isinstance(value, str) else value
         for name, value in record.items()
         if name != "prediction" and not name.startswith("probability_")
     }

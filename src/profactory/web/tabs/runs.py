@@ -160,7 +160,7 @@ def _marks(context: Context, opened: str) -> tuple[Any, ...]:
         path / name
         for name in ("status.json", "events.jsonl", "log.txt", "report/metrics.json", "report/diagnosis.json")
     ]
-    more = [job.log, job.folder / "end.json"] if job else []
+    more = [job.log, job.folder / "progress.json", job.folder / "end.json"] if job else []
     return (opened, fingerprint(*files, *more), job.is_running if job else False)
 
 

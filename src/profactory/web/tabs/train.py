@@ -15,8 +15,9 @@ from profactory.web import markup
 from profactory.web.context import QUICK, Context, Shared
 from profactory.web.costing import Cost, cost_of
 from profactory.web.form import FRONT, fill_form, folded_sections, make_control, read_form
-from profactory.web.picking import column_names, data_picker
+from profactory.web.picking import choose_data, column_names, data_picker
 from profactory.web.planning import is_taken, plan_training, settings_of_run, suggest_name
+from profactory.web.sentences import said
 from profactory.web.standing import list_standings
 from profactory.web.telling import duration
 from profactory.web.words import Words
@@ -88,7 +89,9 @@ def build(context: Context, shared: Shared) -> None:
     ).then(None, written, None, js="(text) => window.profactory.save('profactory.yaml', text)")
     _offer_columns(context, picker.choice, controls)
     _restore(context, restoring, picker.choice, controls, trouble)
-    shared.data.change(lambda source: source, shared.data, picker.choice, **QUICK)
+    shared.data.change(
+        lambda source: choose_data(workspace, words, source), shared.data, picker.choice, **QUICK
+    )
 
 
 def _offer_columns(
@@ -211,7 +214,7 @@ def _cost_facts(found: Cost, words: Words) -> dict[str, object]:
     if spec is None:
         return {}
     facts: dict[str, object] = {
-        words("model.title"): spec.title,
+        words("model.title"): said(spec.title, words),
         words("model.parameters"): f"{spec.parameters / 1e6:,.0f} M" if spec.parameters else None,
         words("model.longest"): spec.max_length,
         words("model.licence"): spec.licence,
