@@ -74,6 +74,7 @@ def test_an_empty_page_says_what_to_do_next(server: Server, page: Page) -> None:
     page.locator("#train-start").click()
     expect(page.get_by_role("alert")).to_contain_text("No data were chosen")
     visit(page, server.address, tab="predict")
+    expect(page.locator("#predict-none")).to_contain_text("Start a run in the tab Train")
     page.locator("#predict-go").click()
     expect(page.get_by_role("alert")).to_contain_text("No trained model was chosen")
 

@@ -12,6 +12,7 @@ import gradio as gr
 from profactory.errors import NotARunError, ProFactoryError
 from profactory.sharing.hub import REPOSITORY
 from profactory.web.context import QUICK, Context, Shared
+from profactory.web.markup import empty
 from profactory.web.standing import list_standings
 from profactory.web.uploading import keep_uploads, upload_button
 from profactory.web.workspace import is_inside
@@ -107,6 +108,20 @@ def _offer(
         return gr.update(choices=names, value=value)
 
     shared.visible.change(offer, [shared.visible, shared.opened, picker], picker, **QUICK)
+
+
+def say_if_none(context: Context, shared: Shared, *, tab: str) -> None:
+    """Make the place that says what to do while there is no trained model."""
+    words = context.words
+    place = gr.HTML(elem_id=f"{tab}-none")
+    none = empty(words("use.none"), words("use.none_hint"))
+
+    def say(visible: str) -> Any:
+        if visible != tab:
+            return gr.skip()
+        return "" if finished_runs(context) else none
+
+    shared.visible.change(say, shared.visible, place, **QUICK)
 
 
 def _choices(context: Context, other: str) -> list[Any]:

@@ -17,7 +17,7 @@ from profactory.web.form import make_control
 from profactory.web.picking import data_picker
 from profactory.web.planning import STRUCTURES, structure_flags
 from profactory.web.telling import metric_table, per_class_table
-from profactory.web.trained import any_model_picker, check_model
+from profactory.web.trained import any_model_picker, check_model, say_if_none
 
 SPLITS = ("test", "validation", "train")
 
@@ -26,6 +26,7 @@ def build(context: Context, shared: Shared) -> None:
     """Make the tab."""
     workspace, words = context.workspace, context.words
     picker = any_model_picker(context, shared, tab="evaluate")
+    say_if_none(context, shared, tab="evaluate")
     data = data_picker(workspace, words, name="evaluate")
     with gr.Accordion(words("use.structures"), open=False), gr.Row(elem_classes="pf-grid"):
         structures = [make_control(name, words, tab="evaluate") for name in STRUCTURES]

@@ -20,7 +20,7 @@ from profactory.web.planning import STRUCTURES, structure_flags
 from profactory.web.residues import coloured
 from profactory.web.structure_picking import structure_picker
 from profactory.web.structures import DRAW, Row, chains_of, colour_chain, find_chain, predict_chain, viewer
-from profactory.web.trained import any_model_picker, check_model, task_of
+from profactory.web.trained import any_model_picker, check_model, say_if_none, task_of
 from profactory.web.words import Words
 
 MAX_RESIDUES = 20_000
@@ -31,6 +31,7 @@ def build(context: Context, shared: Shared) -> None:
     """Make the tab."""
     words = context.words
     picker = any_model_picker(context, shared, tab="predict")
+    say_if_none(context, shared, tab="predict")
     with gr.Tabs():
         with gr.Tab(words("predict.single")):
             _build_single(context, picker)

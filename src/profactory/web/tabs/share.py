@@ -14,7 +14,7 @@ from profactory.web import markup
 from profactory.web.board import Result, build_board, result_folder, result_link
 from profactory.web.context import QUICK, Context, Shared
 from profactory.web.pushing import build_push
-from profactory.web.trained import check_run, model_picker
+from profactory.web.trained import check_run, model_picker, say_if_none
 
 FORMATS = ("zip", "merged", "onnx", "openvino")
 MIB = 1 << 20
@@ -24,6 +24,7 @@ def build(context: Context, shared: Shared) -> None:
     """Make the tab."""
     words = context.words
     picker = model_picker(context, shared, tab="share")
+    say_if_none(context, shared, tab="share")
     with gr.Row(elem_classes="pf-end"):
         choices = [(words(f"share.{name}"), name) for name in FORMATS]
         form = gr.Dropdown(choices, value="zip", label=words("share.format"), elem_id="share-format", scale=3)
