@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,7 @@ def metric_chart(events: Events, monitor: str, words: Words) -> Figure | None:
     curves = [
         _curve(
             _points((row.get("step"), (row.get("metrics") or {}).get(name)) for row in rows),
-            words.metric(name),
+            _short(words.metric(name)),
             place,
             mode="lines+markers",
             width=2.5 if place == 0 else 1.5,
@@ -122,6 +123,11 @@ def histogram(edges: Sequence[float], counts: Sequence[int], axis: str, words: W
         "hoverinfo": "text+y",
     }
     return _make([trace], _layout(axis, words("chart.count")))
+
+
+def _short(name: str) -> str:
+    """Return the name of a metric without the English term behind it: legends are narrow."""
+    return re.sub(r"（[A-Z][A-Za-z0-9² -]*）$", "", name)
 
 
 def _evaluations(events: Events) -> list[Mapping[str, Any]]:
