@@ -17,7 +17,7 @@ OF_RUNS = re.compile(
     r"report/[\w.-]+\.(?:json|csv|png|html)"
 )
 OF_RESULTS = re.compile(
-    r"[0-9a-f]{16}/(?:[\w-]+/)?[\w.-]+\.(?:json|csv|tsv|parquet|jsonl|png|html|zip|onnx|xml|bin|safetensors|txt|py|md)"
+    r"[0-9a-f]{16}/(?:\w[\w.-]*/)?[\w.-]+\.(?:json|csv|tsv|parquet|jsonl|png|html|zip|onnx|xml|bin|safetensors|txt|py|md)"
 )
 OF_STRUCTURES = re.compile(r"[0-9a-f]{16}/(?:chain-\d{1,6}\.pdb|structures\.csv)")
 VIEWER = Path(__file__).with_name("vendor") / "3Dmol-min.js"
