@@ -75,7 +75,7 @@ def choose_data(workspace: Workspace, words: Words, source: str) -> Any:
 
 
 def choice_labels(workspace: Workspace, words: Words, source: str = "") -> list[tuple[str, str]]:
-    """Return what can be chosen, as (shown, meant); `source` as well, if it was uploaded or made here."""
+    """Return what can be chosen, as (shown, meant); `source` as well, which may be none of the list."""
     bundled = {PREFIX + entry.name: entry for entry in list_bundled()}
     public = {entry.name: entry for entry in list_catalog()}
 
@@ -84,13 +84,24 @@ def choice_labels(workspace: Workspace, words: Words, source: str = "") -> list[
             return f"{bundled[value].title} ({bundled[value].rows:,} {words('data.rows')})"
         return f"{public[value].title} · {value} (Hub)" if value in public else value
 
-    listed = [(label(value), value) for value in workspace.data_choices()]
-    if is_inside(Path(source), workspace.uploads):
-        listed.append((words("data.uploaded", name=Path(source).name), source))
-    elif is_inside(Path(source), workspace.results):
-        inner = Path(source).resolve().relative_to(workspace.results.resolve()).parts[1:]
-        listed.append(("/".join(inner), source))
-    return listed
+    known = workspace.data_choices()
+    others = [source] if source and source not in known else []
+    return [
+        *((label(value), value) for value in known),
+        *((data_name(workspace, words, value), value) for value in others),
+    ]
+
+
+def data_name(workspace: Workspace, words: Words, source: str) -> str:
+    """Return what people call data: without the folders in which the page keeps what it gets and makes."""
+    place = Path(source)
+    if is_inside(place, workspace.uploads):
+        return words("data.uploaded", name=place.name)
+    if is_inside(place, workspace.results):
+        return "/".join(place.resolve().relative_to(workspace.results.resolve()).parts[1:])
+    if is_inside(place, workspace.data):
+        return str(workspace.data / place.resolve().relative_to(workspace.data.resolve()))
+    return source
 
 
 def column_names(workspace: Workspace, source: str | None) -> list[str]:

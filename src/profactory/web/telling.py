@@ -10,6 +10,7 @@ from profactory.files import read_json
 from profactory.jobs import Job
 from profactory.web import charts, markup
 from profactory.web.context import Context
+from profactory.web.picking import data_name
 from profactory.web.sentences import finding_sentence, remedies_of, said, verdict_sentence
 from profactory.web.standing import Standing, metrics_of
 from profactory.web.watching import tail
@@ -55,7 +56,7 @@ def tell(context: Context, standing: Standing) -> Told:
     log = tail(path / "log.txt") or (tail(standing.job.log) if standing.job else "")
     return Told(
         standing,
-        _head(standing, words),
+        _head(context, standing),
         charts.loss_chart(events, words),
         charts.metric_chart(events, monitor, words),
         _result(context, standing),
@@ -91,14 +92,15 @@ def job_progress(job: Job, words: Words, doing: str = "") -> str:
     )
 
 
-def _head(standing: Standing, words: Words) -> str:
+def _head(context: Context, standing: Standing) -> str:
+    words = context.words
     name, badge = markup.safe(standing.name), markup.badge(standing.state, words)
     title = f'<div class="pf-title"><h3>{name}</h3>{badge}</div>'
     summary = standing.summary
     facts = {}
     if summary:
         facts = {
-            words("runs.column_data"): summary.data,
+            words("runs.column_data"): data_name(context.workspace, words, summary.data),
             words("runs.task"): words.maybe(f"choice.{summary.task}", summary.task),
             words("runs.column_model"): summary.model,
             words("runs.column_method"): summary.method,

@@ -11,6 +11,7 @@ import pytest
 from profactory.jobs import Job
 from profactory.runs.processes import Owner
 from profactory.web.context import Context
+from profactory.web.picking import choice_labels, data_name
 from profactory.web.tabs import runs
 from profactory.web.telling import duration, job_progress, metric_table, tell
 from profactory.web.watching import EventLogs
@@ -57,3 +58,21 @@ def test_measured_rows_are_called_what_they_are() -> None:
     table = metric_table(metrics, CHINESE, "全部行")
     assert all(word in table for word in (">全部行<", "马修斯相关系数（MCC）", "-0.250 – 0.750"))
     assert ">测试集<" not in table
+
+
+def test_data_are_called_what_people_call_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    workspace = Workspace(Path("runs"), Path("data"))
+    made = workspace.new_result() / "mine-divided"
+    named = {
+        "bundled:demo-location": "bundled:demo-location",
+        str(tmp_path / "data" / "a" / "x.csv"): "data/a/x.csv",
+        str(workspace.uploads / "0123456789abcdef" / "x.csv"): "x.csv (uploaded)",
+        str(made): "mine-divided",
+        str(made / "clean.csv"): "mine-divided/clean.csv",
+        "/elsewhere/x.csv": "/elsewhere/x.csv",
+    }
+    assert {source: data_name(workspace, ENGLISH, source) for source in named} == named
+    assert choice_labels(workspace, ENGLISH, str(made))[-1] == ("mine-divided", str(made))
+    listed = choice_labels(workspace, ENGLISH)
+    assert choice_labels(workspace, ENGLISH, "bundled:demo-location") == listed
