@@ -88,6 +88,6 @@ def test_hostile_names_and_files_that_are_no_structure(server: Server, page: Pag
     (tmp_path / "page.pdb").write_text(f"<!DOCTYPE html>{HOSTILE}", encoding="utf-8")
     upload(page, "structures-structure-upload", tmp_path / "page.pdb")
     trouble = page.locator("#structures-structure-trouble [role=alert]")
-    expect(trouble).to_contain_text("page or message of a server")
+    expect(trouble).to_contain_text("服务器返回的网页或消息")
     expect(page.locator("#structures-table")).to_contain_text("请选择要查看的结构")
     assert page.evaluate("window.pwned") is None
