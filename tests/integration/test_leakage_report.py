@@ -121,3 +121,28 @@ def test_a_failing_search_is_said_and_does_not_stop_the_run(
     run = train(redundant, model, tmp_path / "run", epochs=1, seed=2)
     assert run.metrics["leakage"]["method"] == "kmer_estimate"
     assert "MMseqs2 stopped with code 1" in caplog.text
+
+
+def test_of_too_many_rows_only_copies_are_counted_which_is_said_everywhere(
+    redundant: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setattr("profactory.data.leakage.MOST_COMPARED", 200)
+    table = tmp_path / "given.csv"
+    rows = [row["sequence"] for row in read_rows(redundant)]
+    parts = ["train"] * 300 + ["validation"] * 50 + ["test"] * 50
+    lines = [f"{s},{'ab'[i % 2]},{part}\n" for i, (s, part) in enumerate(zip(rows, parts, strict=True))]
+    lines[-1] = f"{rows[0]},a,test\n"  # stands in train
+    table.write_text("sequence,label,split\n" + "".join(lines), encoding="utf-8")
+    run = train(table, model, tmp_path / "run", split="given", epochs=1)
+    said = "Relatives of test sequences were not looked for: there are more than 200 rows."
+    assert read_json(run.path / "data.json")["leakage"] == {
+        "exact_duplicates": {"train-validation": 0, "train-test": 1, "validation-test": 0},
+        "note": said,
+        "warning": "",
+    }
+    assert f"1 exact duplicates. {said}" in caplog.text
+    assert said in run.report.read_text(encoding="utf-8")
+    card = (run.path / "model" / "README.md").read_text(encoding="utf-8")
+    assert said in card
+    assert "near duplicates" not in card
+    assert "leakage" not in run.metrics

@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from profactory.data.columns import Columns
+from profactory.data.texts import Texts, take
 from profactory.errors import ReadError
 from profactory.files import read_json, sha256_file
 
@@ -93,8 +94,7 @@ class Dataset:
 
     def select(self, rows: Rows) -> Dataset:
         """Return a view of some rows, in the order given; nothing is copied until a column is read."""
-        chosen = np.asarray(rows, np.int64)
-        return Dataset(self.path, self._full, self.meta, chosen if self._rows is None else self._rows[chosen])
+        return Dataset(self.path, self._full, self.meta, self._places(rows))
 
     @property
     def table(self) -> pa.Table:
@@ -103,9 +103,9 @@ class Dataset:
         return pa.table([self.column(name) for name in names], names=names)
 
     @property
-    def sequences(self) -> pa.ChunkedArray:
-        """The sequences; memory-mapped unless this is a selection."""
-        return self.column(self.columns.sequence)
+    def sequences(self) -> Texts:
+        """The sequences, read when they are asked for."""
+        return self.texts(self.columns.sequence)
 
     @cached_property
     def lengths(self) -> NDArray[np.int32]:
@@ -163,44 +163,23 @@ class Dataset:
         cells = [self.column(name, rows).to_pylist() for name in names]
         return cells[0] if len(cells) == 1 else [list(row) for row in zip(*cells, strict=True)]
 
+    def texts(self, name: str, rows: Rows | None = None) -> Texts:
+        """Return a column, or some rows of it in the order given, without reading it yet."""
+        return Texts(self._full.column(name), self._places(rows))
+
     def column(self, name: str, rows: Rows | None = None) -> pa.ChunkedArray:
         """Return a column, or some rows of it in the order given."""
-        values = self._full.column(name)
-        wanted = self._rows
-        if rows is not None:
-            chosen = np.asarray(rows, np.int64)
-            wanted = chosen if self._rows is None else self._rows[chosen]
-        return values if wanted is None else take(values, wanted)
+        values, places = self._full.column(name), self._places(rows)
+        return values if places is None else take(values, places)
+
+    def _places(self, rows: Rows | None) -> NDArray[np.int64] | None:
+        """Return where rows of this view are in the file; None for all of it."""
+        if rows is None:
+            return self._rows
+        chosen = np.asarray(rows, np.int64)
+        return chosen if self._rows is None else self._rows[chosen]
 
 
 def open_arrow(path: Path) -> pa.Table:
     """Memory-map an Arrow IPC file."""
     return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-
-
-def take(values: pa.ChunkedArray, rows: NDArray[np.int64]) -> pa.ChunkedArray:
-    """Take rows from a chunked array touching only these; pyarrow would first join all chunks.
-
-    Parameters
-    ----------
-    values
-        Any type.
-    rows
-        Shape ``(n,)``, any order, repetitions allowed.
-    """
-    starts = np.cumsum([0] + [len(chunk) for chunk in values.chunks])
-    order = np.argsort(rows, kind="stable")
-    ordered = rows[order]
-    bounds = np.searchsorted(ordered, starts)
-    parts = [
-        chunk.take(pa.array(ordered[low:high] - start))
-        for chunk, start, low, high in zip(values.chunks, starts[:-1], bounds[:-1], bounds[1:], strict=True)
-        if high > low
-    ]
-    if sum(map(len, parts)) != len(rows):
-        raise IndexError("a row number is outside the data set")
-    if not parts:
-        return pa.chunked_array([], values.type)
-    inverse = np.empty(len(rows), np.int64)
-    inverse[order] = np.arange(len(rows))
-    return pa.chunked_array([pa.concat_arrays(parts).take(pa.array(inverse))])

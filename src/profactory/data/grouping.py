@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from profactory.data import homology
 from profactory.data.allocation import Ints
@@ -27,19 +27,14 @@ class Units:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-def exact_groups(sequences: pa.ChunkedArray) -> Ints:
+def exact_groups(sequences: Sequence[str]) -> Ints:
     """Return the same number for rows with the same sequence, from 0 in order of occurrence; shape ``(n,)``.
 
-    Sequences are compared by a 64-bit hash, batch by batch, so that memory stays flat; should two different
-    ones ever share a hash they would merely stay on one side.
+    Sequences are compared by a 64-bit hash, so that memory stays flat; should two different ones ever share a
+    hash they would merely stay on one side.
     """
-    hashes = np.empty(len(sequences), np.uint64)
-    start = 0
-    for chunk in sequences.chunks:
-        for offset in range(0, len(chunk), 8192):
-            for text in chunk.slice(offset, 8192).to_pylist():
-                hashes[start] = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
-                start += 1
+    digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in sequences)
+    hashes = np.fromiter(map(int.from_bytes, digests), np.uint64, len(sequences))
     return homology.renumber(hashes.view(np.int64))
 
 
@@ -50,22 +45,16 @@ def make_units(dataset: Dataset, method: str, identity: float, coverage: float, 
     details: dict[str, Any] = {"exact_duplicates": extra}
     if method != "homology":
         return Units(groups, tuple(sentences), details)
-    unique = unique_sequences(dataset, groups)
+    unique = dataset.select(np.unique(groups, return_index=True)[1])  # the first sequence of each group
     log.info("clustering %s sequences at %.0f %% identity", f"{len(unique):,}", 100 * identity)
-    clusters = homology.cluster(unique, identity=identity, coverage=coverage, threads=threads)
+    clusters = homology.cluster(unique.sequences, identity=identity, coverage=coverage, threads=threads)
     details |= {"identity": identity, "coverage": coverage, "clusters": int(clusters.max(initial=-1)) + 1}
-    if np.median([len(sequence) for sequence in unique]) < homology.SHORT:
+    if np.median(unique.lengths) < homology.SHORT:
         sentences.append(
             f"Most sequences have fewer than {homology.SHORT} residues;"
             " among such peptides MMseqs2 misses relatives."
         )
     return Units(clusters[groups], tuple(sentences), details)
-
-
-def unique_sequences(dataset: Dataset, groups: Ints) -> list[str]:
-    """Return the first sequence of each group, in the order of the groups."""
-    first = np.unique(groups, return_index=True)[1]
-    return [str(text) for text in dataset.column(dataset.columns.sequence, first).to_pylist()]
 
 
 def separate(
@@ -78,8 +67,8 @@ def separate(
     least two clusters, hence it ends.
     """
     groups = exact_groups(dataset.sequences)
-    unique = unique_sequences(dataset, groups)
     first = np.unique(groups, return_index=True)[1]
+    unique = dataset.select(first)
     sizes = np.bincount(groups)
     clusters, where = units.of_row[first].copy(), parts[first].copy()
     largest = int(np.argmax(np.bincount(where, weights=sizes)))
@@ -89,7 +78,11 @@ def separate(
         rounds += 1
         log.info("searching across the splits for relatives of %s sequences", f"{len(moved):,}")
         pairs = homology.search(
-            [unique[i] for i in moved], unique, identity=identity, coverage=coverage, threads=threads
+            unique.select(moved).sequences,
+            unique.sequences,
+            identity=identity,
+            coverage=coverage,
+            threads=threads,
         )
         left, right = moved[pairs.query], pairs.target
         across = where[left] != where[right]

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from profactory.data.columns import Columns
-from profactory.data.dataset import LENGTH, SPLIT, SPLIT_CODES, Dataset, take
+from profactory.data.dataset import LENGTH, SPLIT, SPLIT_CODES, Dataset
+from profactory.data.texts import take
 from profactory.errors import ConfigError, RowError
 from profactory.tasks import Task, TaskKind, Values, fit_task, infer_task
 from profactory.tasks.cells import LabelError, parse_residue_classes

@@ -36,6 +36,8 @@ TRAIN_BLOCK = 20_000
 EDGES = tuple(np.arange(0, 11) / 10)
 SEEN_BY_WORDS = 0.6  # identity from which the estimate is more than chance: 8 % of the words are shared
 MOST_TESTED = 20_000
+#: Rows of a data set up to which the search is a matter of minutes.
+MOST_COMPARED = 200_000
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,13 @@ class Leakage:
         }
 
 
+def not_compared(rows: int) -> str:
+    """Say that test and train are not compared, if there are too many rows; else the empty text."""
+    if rows <= MOST_COMPARED:
+        return ""
+    return f"Relatives of test sequences were not looked for: there are more than {MOST_COMPARED:,} rows."
+
+
 def find_leakage(
     dataset: Dataset,
     splits: NDArray[Any],
@@ -180,12 +189,12 @@ def find_leakage(
         rows = np.sort(np.random.default_rng(seed).choice(test, MOST_TESTED, replace=False))
     train = np.flatnonzero(splits == "train")
     train = train[np.unique(groups[train], return_index=True)[1]]
-    queries = _sequences(dataset, rows)
+    queries, targets = dataset.select(rows).sequences, dataset.select(train).sequences
     method = method or (MMSEQS if homology.find_mmseqs() else WORDS)
     if method == MMSEQS:
-        identity = aligned_identity(queries, _sequences(dataset, train), threads=threads)
+        identity = aligned_identity(queries, targets, threads=threads)
     else:
-        identity = kmer_identity(queries, _sequences(dataset, train))
+        identity = kmer_identity(queries, targets)
         identity[identity < SEEN_BY_WORDS] = 0.0
     identity[np.isin(groups[rows], groups[train])] = 1.0  # also peptides too short for either search
     return Leakage(method, rows, identity, count_duplicates(groups, splits), len(test))
@@ -279,7 +288,3 @@ def _words(sequence: str) -> NDArray[np.int64]:
     for place in range(WORD):
         numbers = numbers * 32 + letters[place : place + count]
     return np.unique(numbers)
-
-
-def _sequences(dataset: Dataset, rows: NDArray[np.int64]) -> list[str]:
-    return [str(text) for text in dataset.column(dataset.columns.sequence, rows).to_pylist()]

@@ -10,7 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from profactory.data.columns import Columns
-from profactory.data.dataset import LENGTH, SPLIT, SPLIT_CODES, take
+from profactory.data.dataset import LENGTH, SPLIT, SPLIT_CODES
+from profactory.data.texts import take
 
 BATCH_ROWS = 20_000
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from profactory.data.dataset import take
+from profactory.data.texts import take
 from profactory.errors import Problem, shorten
 
 KEPT = 10_000

@@ -238,7 +238,7 @@ def _cut_off_train(
     seed: int,
 ) -> Names:
     rows = np.flatnonzero(given == "train")
-    units = Units(exact_groups(dataset.column(dataset.columns.sequence, rows)))
+    units = Units(exact_groups(dataset.select(rows).sequences))
     names = ["train", *cut]
     check_enough(units, len(names))
     shares = np.array([ratio[name] for name in names])

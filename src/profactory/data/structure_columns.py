@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from profactory.data.columns import normalise
 from profactory.data.dataset import Dataset, Rows
 from profactory.data.structure_strings import KINDS, structure_problems
+from profactory.data.texts import Texts
 from profactory.errors import ColumnError, ConfigError, Problem, RowError, shorten
 
 log = logging.getLogger("profactory")
@@ -95,11 +96,9 @@ def say_unread(names: Sequence[str], read: Mapping[str, str], *, labels: Sequenc
         )
 
 
-def read_strings(
-    dataset: Dataset, columns: Mapping[str, str], rows: Rows | None = None
-) -> dict[str, list[str]]:
+def read_strings(dataset: Dataset, columns: Mapping[str, str], rows: Rows | None = None) -> dict[str, Texts]:
     """Return the strings of each kind, in the order of the rows."""
-    return {kind: dataset.column(column, rows).to_pylist() for kind, column in columns.items()}
+    return {kind: dataset.texts(column, rows) for kind, column in columns.items()}
 
 
 def check_strings(dataset: Dataset, columns: Mapping[str, str]) -> None:
@@ -110,13 +109,14 @@ def check_strings(dataset: Dataset, columns: Mapping[str, str]) -> None:
     RowError
         Naming every such row.
     """
-    sequences = dataset.sequences.to_pylist()
     problems = []
     for kind, column in columns.items():
-        texts = dataset.column(column).to_pylist()
+        texts = dataset.texts(column)
+        found = structure_problems({kind: texts}, dataset.sequences)
+        files = dataset.files if found else []
         problems += [
-            Problem(reason, dataset.files[row], int(dataset.lines[row]), column, shorten(texts[row] or ""))
-            for row, reason in structure_problems({kind: texts}, sequences).items()
+            Problem(reason, files[row], int(dataset.lines[row]), column, shorten(texts[row] or ""))
+            for row, reason in found.items()
         ]
     if problems:
         raise RowError(

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 #: Tokens per batch. A processor gains little from more than this; a graphics card needs enough to do.
 CPU_TOKENS, GPU_TOKENS = 2048, 32768
 
+#: Sequences that are tokens and outputs of their own at a time; more would take memory for each.
+BLOCK = 4096
+
 log = logging.getLogger("profactory")
 
 Row = NDArray[np.float32]
@@ -218,19 +221,31 @@ class Predictor:
         """
         if not sequences:
             return no_outputs(self.task)
-        if self.long is not Long.WINDOWS:
-            rows = self._run_all(sequences, strings or {}, progress)
-        else:
-            pieces = Pieces.cut(sequences, self.max_length)
-            alike = {kind: pieces.cut_alike(texts) for kind, texts in (strings or {}).items()}
-            outputs = self._run_all(pieces.texts, alike, None)
-            rows = pieces.merge(outputs, per_residue=self.task.per_residue)
-            if progress is not None:
-                progress.advance(len(sequences))
-        packed = Values.concat(rows, per_residue=self.task.per_residue)
+        lengths = np.fromiter(map(len, sequences), np.int64, len(sequences))
+        order = np.argsort(-lengths, kind="stable")  # neighbours are alike in length, and little is padded
+        parts = []
+        for start in range(0, len(order), BLOCK):
+            rows = order[start : start + BLOCK]
+            own = {kind: [texts[i] for i in rows] for kind, texts in (strings or {}).items()}
+            parts.append(self._run_block([sequences[i] for i in rows], own, progress))
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        packed = Values.join(parts).take(back)
         values, distances = detach(packed, len(embedding_domains(self.domains)))
         calibrated = self.calibration.apply(self.task, values)
         return Predicted(calibrated.values, calibrated.offsets, distances)
+
+    def _run_block(self, sequences: Sequence[str], strings: Strings, progress: Progress | None) -> Values:
+        """Return the raw outputs of some sequences."""
+        if self.long is not Long.WINDOWS:
+            rows = self._run_all(sequences, strings, progress)
+        else:
+            pieces = Pieces.cut(sequences, self.max_length)
+            alike = {kind: pieces.cut_alike(texts) for kind, texts in strings.items()}
+            rows = pieces.merge(self._run_all(pieces.texts, alike, None), per_residue=self.task.per_residue)
+            if progress is not None:
+                progress.advance(len(sequences))
+        return Values.concat(rows, per_residue=self.task.per_residue)
 
     def _run_all(self, sequences: Sequence[str], strings: Strings, progress: Progress | None) -> list[Row]:
         """Return one array of outputs per sequence; what is wholly the same is run once."""

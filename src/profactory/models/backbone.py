@@ -307,6 +307,20 @@ class Backbone(nn.Module):
         pairs = zip(sequences, structures, strict=True)
         return [encoder.encode(sequence[:kept], structure[:kept]) for sequence, structure in pairs]
 
+    def count_tokens(
+        self,
+        sequences: Sequence[str],
+        max_length: int | None = None,
+    ) -> NDArray[np.int64]:
+        """Return how many ids :meth:`tokenize` gives for each sequence, ``(n,)``."""
+        if self._encoder.piece_lengths is not None:
+            ids = (self.tokenize([sequence], max_length)[0] for sequence in sequences)
+            return np.fromiter(map(len, ids), np.int64, len(sequences))
+        kept = self.max_length if max_length is None else max_length
+        self.check_max_length(kept)
+        residues = np.fromiter(map(len, sequences), np.int64, len(sequences)).clip(max=kept)
+        return residues + self._encoder.before + self._encoder.after
+
     def token_table(self) -> dict[str, Any] | None:
         """Return how sequences become ids, ready for JSON: ids of letters, of what is around, of padding.
 

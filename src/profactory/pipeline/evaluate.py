@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from profactory.data.dataset import Dataset
+from profactory.data.labels import encode_labels
 from profactory.data.prepare import prepare_dataset
 from profactory.data.structure_columns import (
     check_strings,
@@ -47,10 +48,9 @@ def evaluate_model(
     structures = match_structure_columns(dataset.table.column_names, needed, file=source)
     say_unread(dataset.table.column_names, structures, labels=dataset.columns.labels)
     check_strings(dataset, structures)
-    sequences = [str(s) for s in dataset.sequences.to_pylist()]
-    with Progress("predicting", len(sequences), unit="sequences") as progress:
-        outputs = predictor.predict_outputs(sequences, progress, read_strings(dataset, structures))
-    targets = task.encode(dataset.label_cells(), dataset.lengths.tolist())
+    with Progress("predicting", len(dataset), unit="sequences") as progress:
+        outputs = predictor.predict_outputs(dataset.sequences, progress, read_strings(dataset, structures))
+    targets = encode_labels(dataset, task)
     targets = truncated(targets, np.minimum(dataset.lengths, predictor.max_length).astype(np.int64))
     if folder is None:
         return {name: measure(task, targets, outputs)[0], "main_split": name, "task": str(task.kind)}

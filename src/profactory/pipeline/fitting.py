@@ -133,7 +133,7 @@ def _threads(job: Job) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _standardise(model: ProteinModel, sequences: list[str]) -> None:
+def _standardise(model: ProteinModel, sequences: Sequence[str]) -> None:
     """Let physico-chemical numbers count in their deviations among the training sequences."""
     if model.beside is not None:
         read = [sequence[: model.max_length] for sequence in sequences]
@@ -201,7 +201,7 @@ def _frozen(job: Job, model: ProteinModel, objective: Objective) -> tuple[Featur
 def embeddings(job: Job, model: ProteinModel) -> Features:
     """Return the embeddings of every row of the data set, from the cache if they are there."""
     encoder = FrozenEncoder(model, device=job.choices.device, precision=job.choices.precision)
-    sequences = [str(s) for s in job.dataset.sequences.to_pylist()]
+    sequences = job.dataset.sequences
     structures = model.extra_inputs.for_tokens(job.strings())
     with PartialState().main_process_first():
         features = EmbeddingCache().get(encoder, sequences, structures)
@@ -209,7 +209,7 @@ def embeddings(job: Job, model: ProteinModel) -> Features:
 
 
 def _extras(
-    job: Job, model: ProteinModel, sequences: list[str], rows: NDArray[np.int64] | None
+    job: Job, model: ProteinModel, sequences: Sequence[str], rows: NDArray[np.int64] | None
 ) -> Sequence[Arrays] | None:
     """Return what the model reads of samples beside their sequences."""
     if not model.extra_inputs:
@@ -250,14 +250,16 @@ def row_embeddings(job: Job, model: ProteinModel) -> Embeddings:
 
     def embed(rows: NDArray[np.int64]) -> NDArray[np.float32]:
         predictor = EmbeddingPredictor(model, device=job.choices.device)
-        sequences = [str(sequence) for sequence in job.dataset.sequences.take(rows).to_pylist()]
-        return predictor.embeddings(sequences, job.strings(rows))
+        return predictor.embeddings(job.dataset.select(rows).sequences, job.strings(rows))
 
     return embed
 
 
-def _shared(predictor: Predictor, sequences: list[str], strings: Strings, task: Task) -> Values:
+def _shared(predictor: Predictor, sequences: Sequence[str], strings: Strings, task: Task) -> Values:
     """Predict every sequence in exactly one of the processes; every process gets all outputs."""
+    state = PartialState()
+    if state.num_processes == 1:
+        return predictor.predict_outputs(sequences, strings=strings)
 
     def predict(mine: NDArray[np.int64]) -> list[NDArray[Any]]:
         def outputs_of(rows: Sequence[int]) -> Values:
@@ -268,4 +270,4 @@ def _shared(predictor: Predictor, sequences: list[str], strings: Strings, task: 
             outputs = outputs_of(mine.tolist())
         return [outputs[i] for i in range(len(mine))]
 
-    return Values.concat(in_shares(PartialState(), len(sequences), predict), per_residue=task.per_residue)
+    return Values.concat(in_shares(state, len(sequences), predict), per_residue=task.per_residue)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from profactory.config import TrainConfig
 from profactory.data.dataset import Dataset
+from profactory.data.labels import encode_labels
 from profactory.errors import ConfigError, Problem, RowError
 from profactory.tasks import LabelTransform, Task
 
@@ -49,12 +50,12 @@ def fit_transform(config: TrainConfig, task: Task, dataset: Dataset, splits: NDA
     if kind == "log":
         _check_positive(task, dataset)
     rows = np.flatnonzero(splits == "train")
-    targets = task.encode(dataset.label_cells(rows), dataset.lengths[rows].tolist())
+    targets = encode_labels(dataset, task, rows)
     return task.with_transform(LabelTransform.fit(kind, targets.values.reshape(-1, task.n_outputs)))
 
 
 def _check_positive(task: Task, dataset: Dataset) -> None:
-    targets = task.encode(dataset.label_cells(), dataset.lengths.tolist())
+    targets = encode_labels(dataset, task)
     bad = [row for row in range(len(targets)) if (targets[row] <= 0).any()]
     if not bad:
         return

@@ -5,11 +5,20 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from profactory.data import homology
-from profactory.data.leakage import MMSEQS, WORDS, Leakage, find_leakage_anyhow
+from profactory.data.grouping import exact_groups
+from profactory.data.leakage import (
+    MMSEQS,
+    WORDS,
+    Leakage,
+    count_duplicates,
+    find_leakage_anyhow,
+    not_compared,
+)
 from profactory.errors import ProFactoryError
 from profactory.evaluation.relatives import Relatives
 from profactory.files import atomic_write_json, cache_dir, read_json, sha256_bytes
@@ -22,19 +31,30 @@ VERSION = 1  # of the kept results; raised when the same data would give others
 
 
 def examine_leakage(job: Job, run: Run) -> Leakage | None:
-    """Compare test with training rows, say what was found and note it in ``data.json``; None without test.
+    """Compare test with training rows, say what was found and note it in ``data.json``.
 
-    The result is kept in the cache: resumed runs, and others on the same data and split, find it there.
+    None without test, and of too many rows, of which exact duplicates are counted all the same. The result is
+    kept in the cache: resumed runs, and others on the same data and split, find it there.
     """
     if not len(job.rows("test")):
         return None
+    if said := not_compared(len(job.dataset)):
+        duplicates = count_duplicates(exact_groups(job.dataset.sequences), job.splits)
+        _note(run, {"exact_duplicates": duplicates, "note": said, "warning": ""})
+        copies = f"{duplicates['train-test']:,} exact duplicates"
+        log.warning("Test against train: %s. %s", copies, said)
+        return None
     found = _kept(job) or _find(job)
-    noted = run.path / "data.json"
-    atomic_write_json(noted, {**read_json(noted), "leakage": found.to_dict()})
+    _note(run, found.to_dict())
     log.info("Test against train: %s", found.summary)
     if found.warning:
         log.warning("%s", found.warning)
     return found
+
+
+def _note(run: Run, leakage: dict[str, Any]) -> None:
+    noted = run.path / "data.json"
+    atomic_write_json(noted, {**read_json(noted), "leakage": leakage})
 
 
 def relatives(job: Job, leakage: Leakage) -> Relatives:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,9 +19,9 @@ from profactory.data.prepare import Prepared, prepare_dataset
 from profactory.data.sources import settings_of
 from profactory.data.splitting import Division, assign_splits, count_splits
 from profactory.data.structure_columns import read_strings
+from profactory.data.texts import BLOCK, Texts
 from profactory.errors import ConfigError, SplitError
 from profactory.evaluation.metrics import known_metrics
-from profactory.files import sha256_bytes
 from profactory.models.pooling import choose_pooling
 from profactory.models.zoo import ModelSpec, resolve
 from profactory.pipeline.choices import Choices, choose
@@ -64,10 +66,14 @@ class Job:
         """The split of every row of the data set; shape ``(n,)``."""
         return self.division.splits
 
-    @property
+    @cached_property
     def splits_hash(self) -> str:
         """SHA-256 of the split of every row."""
-        return sha256_bytes("\n".join(self.splits.tolist()).encode())
+        digest = hashlib.sha256()
+        for start in range(0, len(self.splits), BLOCK):
+            names = self.splits[start : start + BLOCK].tolist()
+            digest.update(("\n" * bool(start) + "\n".join(names)).encode())
+        return digest.hexdigest()
 
     @property
     def truncated(self) -> int:
@@ -78,11 +84,11 @@ class Job:
         """Return the indices of a split's rows."""
         return np.flatnonzero(self.splits == split)
 
-    def sequences(self, split: str) -> list[str]:
+    def sequences(self, split: str) -> Texts:
         """Return a split's sequences, in the order of its rows."""
-        return [str(s) for s in self.dataset.sequences.take(self.rows(split)).to_pylist()]
+        return self.dataset.select(self.rows(split)).sequences
 
-    def strings(self, rows: NDArray[np.int64] | None = None) -> dict[str, list[str]]:
+    def strings(self, rows: NDArray[np.int64] | None = None) -> dict[str, Texts]:
         """Return the structure strings of rows, or of all; empty for models that read none."""
         return read_strings(self.dataset, self.structures, rows)
 

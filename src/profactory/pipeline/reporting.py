@@ -13,7 +13,7 @@ from accelerate import PartialState
 
 from profactory import __version__
 from profactory.data.domain import Domain
-from profactory.data.leakage import Leakage
+from profactory.data.leakage import Leakage, not_compared
 from profactory.evaluation.baselines import Baselines, fit_baselines
 from profactory.evaluation.calibration import fit_calibration
 from profactory.evaluation.diagnosis import diagnose
@@ -209,6 +209,8 @@ def warnings_of(job: Job, measured: list[str]) -> list[str]:
             "There is no test set: the numbers are those of the validation rows, by which the best epoch was"
             " chosen, and too good."
         )
+    elif said := not_compared(len(job.dataset)):
+        found.append(said)
     if job.truncated:
         found.append(
             f"{job.truncated:,} sequences were cut to their first {job.choices.max_length:,} residues."

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from profactory.data.dataset import Dataset
-from profactory.data.leakage import Leakage, find_leakage_anyhow
+from profactory.data.leakage import Leakage, find_leakage_anyhow, not_compared
 from profactory.data.prepare import prepare_dataset
 from profactory.data.splitting import assign_splits
 from profactory.data.writing import open_writer
@@ -19,8 +19,6 @@ from profactory.errors import SplitError
 
 SPLITS = ("train", "validation", "test")
 WINDOW = 8192
-#: Rows up to which a search for relatives is a matter of minutes; a training looks for them in any case.
-MOST_COMPARED = 200_000
 
 log = logging.getLogger("profactory")
 
@@ -106,10 +104,10 @@ def split_data(
     counts = {name: len(indices) for name, indices in rows.items()}
     note, leakage = result.note, None
     if counts["train"] and counts["test"]:
-        if len(dataset) <= MOST_COMPARED:
-            leakage = find_leakage_anyhow(dataset, result.splits, seed=seed)
+        if said := not_compared(len(dataset)):
+            note = f"{note} {said}"
         else:
-            note += f" Test and train were not compared: there are more than {MOST_COMPARED:,} rows."
+            leakage = find_leakage_anyhow(dataset, result.splits, seed=seed)
     return SplitReport(folder, counts, note, leakage)
 
 

@@ -3,7 +3,8 @@
 ``embeddings/<key>/`` holds shards of raw little-endian rows and, written last, ``manifest.json``. The key is
 a hash of all that decides the numbers: weights, layer, pooling, precision, maximum length and the set of
 sequences, with their structure strings for models whose tokens hold them. Order and repetition of the
-sequences do not matter, so splits, folds and seeds share one entry.
+sequences do not matter, so splits, folds and seeds share one entry. Sequences are told apart by a hash of 128
+bits and read again when they are embedded, so that ten million take memory for their places only.
 A shard's name contains the hash of its content; it appears by renaming a finished file. An interrupted
 computation therefore goes on with the first missing shard, and two processes that compute the same entry do
 not disturb each other. Every shard is checked each time before it is used.
@@ -15,7 +16,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,7 +32,7 @@ from profactory.progress import Progress
 from profactory.training.features import Features
 from profactory.training.manifest import seal, unseal
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
 SHARD_BYTES = 64 << 20
 SHARD_RESIDUES = 1 << 18  # so that an interruption costs minutes even with a large model
@@ -73,9 +74,11 @@ class _Layout:
     Where there are structure strings, two sequences are the same if their structures are as well.
     """
 
-    sequences: list[str]
-    structures: list[str] | None
+    sequences: Sequence[str]  # all of them
+    structures: Sequence[str] | None
+    content: bytes  # names the set of the distinct ones
     sample: Indices  # (n,) sample -> distinct sequence
+    first: Indices  # (u,) distinct sequence -> its first sample
     lengths: Indices  # (u,) residues after truncation
     rows: Indices  # (u,)
     shard: Indices  # (u,)
@@ -98,7 +101,7 @@ class _Layout:
 
     def encode(self, encoder: Encoder, number: int) -> NDArray[np.float32]:
         """Compute the rows of a shard."""
-        chosen = np.flatnonzero(self.shard == number)
+        chosen = self.first[slice(*np.searchsorted(self.shard, [number, number + 1]))]
         sequences = [self.sequences[i] for i in chosen]
         if self.structures is None:
             return encoder.encode(sequences)
@@ -144,7 +147,7 @@ class EmbeddingCache:
             The disk has not enough room (checked before anything is computed).
         """
         layout = _lay_out(encoder, sequences, structures)
-        folder = self.root / self.key(encoder, layout.sequences, layout.structures)
+        folder = self.root / _key(encoder, layout)
         shards = _finished_shards(folder, encoder, layout)
         if shards is None:
             shards = self._compute(folder, encoder, layout)
@@ -152,10 +155,7 @@ class EmbeddingCache:
 
     def key(self, encoder: Encoder, sequences: Sequence[str], structures: Sequence[str] | None = None) -> str:
         """Return the name of an entry."""
-        digest = hashlib.sha256(json.dumps(encoder.identity, sort_keys=True).encode())
-        for text in _distinct(sequences, structures):
-            digest.update(b"\n" + "\t".join(text).encode())
-        return digest.hexdigest()[:32]
+        return _key(encoder, _lay_out(encoder, sequences, structures))
 
     def bytes_needed(self, encoder: Encoder, sequences: Sequence[str]) -> int:
         """Return the size that the entry of these sequences has, computed already or not."""
@@ -194,31 +194,38 @@ class EmbeddingCache:
             raise _no_room(self.root, needed, f"{readable_bytes(free)} are free", encoder.per_residue)
 
 
-def _texts(sequences: Sequence[str], structures: Sequence[str] | None) -> Iterable[tuple[str, ...]]:
-    """Yield all that is read of each sample: its sequence, and its structure string if there is one."""
-    return zip(sequences, strict=True) if structures is None else zip(sequences, structures, strict=True)
+def _key(encoder: Encoder, layout: _Layout) -> str:
+    identity = json.dumps(encoder.identity, sort_keys=True).encode()
+    return hashlib.sha256(identity + b"\n" + layout.content).hexdigest()[:32]
 
 
-def _distinct(sequences: Sequence[str], structures: Sequence[str] | None) -> list[tuple[str, ...]]:
-    return sorted(set(_texts(sequences, structures)), key=lambda text: (len(text[0]), text))
+def _hashes(sequences: Sequence[str], structures: Sequence[str] | None) -> NDArray[np.bytes_]:
+    """Return a hash of all that is read of each sample: its sequence, and its structure string if any."""
+    texts = zip(sequences, strict=True) if structures is None else zip(sequences, structures, strict=True)
+    digests = (hashlib.blake2b("\t".join(text).encode(), digest_size=16).digest() for text in texts)
+    return np.fromiter(digests, "S16", len(sequences))
 
 
 def _lay_out(encoder: Encoder, sequences: Sequence[str], structures: Sequence[str] | None = None) -> _Layout:
     """Order the distinct sequences by length (little padding), and cut them into shards."""
     if not len(sequences):
         raise ValueError("there are no sequences to embed")
-    distinct = _distinct(sequences, structures)
-    place = {text: index for index, text in enumerate(distinct)}
-    sample = np.fromiter((place[text] for text in _texts(sequences, structures)), np.int64, len(sequences))
-    known = [text[0] for text in distinct]
-    lengths = np.fromiter(map(len, known), np.int64, len(known)).clip(max=encoder.max_length)
-    rows = lengths if encoder.per_residue else np.ones(len(distinct), np.int64)
+    hashes = _hashes(sequences, structures)
+    distinct, first, sample = np.unique(hashes, return_index=True, return_inverse=True)
+    whole = np.fromiter(map(len, sequences), np.int64, len(sequences))[first]
+    order = np.argsort(whole, kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    lengths = whole[order].clip(max=encoder.max_length)
+    rows = lengths if encoder.per_residue else np.ones_like(lengths)
     row_bytes = encoder.width * 4
     # A shard is full when it has enough rows or enough work behind it, whichever is first.
     fill = np.maximum(np.cumsum(rows) * row_bytes / SHARD_BYTES, np.cumsum(lengths) / SHARD_RESIDUES)
     shard = np.unique(np.floor(fill - fill[0]), return_inverse=True)[1].astype(np.int64)
-    beside = None if structures is None else [text[1] for text in distinct]
-    return _Layout(known, beside, sample, lengths, rows, shard, encoder.width)
+    content = hashlib.sha256(distinct.tobytes()).digest()
+    return _Layout(
+        sequences, structures, content, place[sample], first[order], lengths, rows, shard, encoder.width
+    )
 
 
 def _description(encoder: Encoder, layout: _Layout) -> dict[str, Any]:
@@ -226,7 +233,7 @@ def _description(encoder: Encoder, layout: _Layout) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "identity": encoder.identity,
-        "sequences": len(layout.sequences),
+        "sequences": len(layout.first),
         "width": layout.width,
         "rows": layout.shard_rows.tolist(),
     }

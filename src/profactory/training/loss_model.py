@@ -197,13 +197,17 @@ def feature_outputs(
     Values
         Probabilities ``(n, classes)`` or values ``(n, targets)``; for residue tasks flat, with offsets.
     """
-    lengths = features.lengths[np.asarray(samples, np.int64)]
-    blocks: list[NDArray[Any]] = [np.empty(0)] * len(samples)
+    task, lengths = model.task, features.lengths[np.asarray(samples, np.int64)]
+    ends = np.cumsum(lengths if task.per_residue else np.ones_like(lengths))
+    found = np.empty((int(ends[-1]) if len(ends) else 0, task.n_outputs), np.float32)
     for batch, logits, _ in _feature_batches(model, features, samples, tokens):
-        outputs = model.task.probabilities(logits.float().cpu().numpy())
+        outputs = task.probabilities(logits.float().cpu().numpy())
+        if not task.per_residue:
+            found[batch] = outputs
+            continue
         for index, block in zip(batch, outputs, strict=True):
-            blocks[index] = block[: lengths[index]] if model.task.per_residue else block
-    return Values.concat(blocks, per_residue=model.task.per_residue)
+            found[ends[index] - lengths[index] : ends[index]] = block[: lengths[index]]
+    return Values(found, np.concatenate([[0], ends]) if task.per_residue else None)
 
 
 def feature_embeddings(

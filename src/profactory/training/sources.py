@@ -81,7 +81,7 @@ def _padded(values: Values) -> Tensor:
 
 
 class SequenceSource(_Source):
-    """Sequences, tokenised once and kept in little memory.
+    """Sequences, read and tokenised when they are loaded: nothing of them is held.
 
     Parameters
     ----------
@@ -123,19 +123,22 @@ class SequenceSource(_Source):
         extras: Sequence[Arrays] | None = None,
         structures: Sequence[str] | None = None,
     ) -> None:
-        self.extras = extras
-        ids = Values.concat(backbone.tokenize(sequences, max_length, structures), per_residue=True)
-        self.ids = Values(ids.values.astype(np.min_scalar_type(ids.values.max(initial=0))), ids.offsets)
-        self.backbone = backbone
-        residues = np.fromiter((min(len(s), max_length) for s in sequences), np.int64, len(sequences))
-        plan = BatchPlan(self.ids.lengths, tokens, batch_size, seed)
+        self.backbone, self.max_length = backbone, max_length
+        self.sequences, self.structures, self.extras = sequences, structures, extras
+        residues = np.fromiter(map(len, sequences), np.int64, len(sequences)).clip(max=max_length)
+        plan = BatchPlan(backbone.count_tokens(sequences, max_length), tokens, batch_size, seed)
         super().__init__(kind, targets, residues, plan, lines, class_weights)
 
     def load(self, indices: Indices) -> dict[str, Tensor]:
         """Return the arguments of :class:`LossModel` for these samples."""
+        structures = None if self.structures is None else [self.structures[int(i)] for i in indices]
+        ids = self.backbone.tokenize([self.sequences[int(i)] for i in indices], self.max_length, structures)
+        return {**self._arguments(ids, indices), "targets": self._targets(indices)}
+
+    def _arguments(self, ids: Sequence[NDArray[np.int64]], indices: Indices) -> dict[str, Tensor]:
+        """Return what the model reads: tokens, and what is beside them."""
         beside = collate_extras([self.extras[int(i)] for i in indices]) if self.extras else {}
-        batch = self.backbone.collate([self.ids[int(i)].astype(np.int64) for i in indices])
-        return {**batch.arguments(), **beside, "targets": self._targets(indices)}
+        return {**self.backbone.collate(ids).arguments(), **beside}
 
 
 class AugmentedSource(SequenceSource):
@@ -147,24 +150,18 @@ class AugmentedSource(SequenceSource):
     ----------
     augmentation
         What is done.
-    backbone, sequences, structures, max_length, **options
+    *args, **options
         As for :class:`SequenceSource`. Vectors beside a sequence (``extras``) stay those of the whole.
     """
 
     def __init__(
         self,
         augmentation: Augmentation,
-        backbone: Backbone,
-        sequences: Sequence[str],
         *args: Any,
-        max_length: int,
-        structures: Sequence[str] | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(backbone, sequences, *args, max_length=max_length, structures=structures, **options)
+        super().__init__(*args, **options)
         self.augmentation = augmentation
-        self.sequences = [sequence[:max_length].upper() for sequence in sequences]
-        self.structures = structures
         self.draws_weights = augmentation.crops and self.targets.offsets is not None
 
     def weight(self, indices: Indices) -> float:
@@ -176,21 +173,21 @@ class AugmentedSource(SequenceSource):
     def load(self, indices: Indices) -> dict[str, Tensor]:
         """Return the arguments of :class:`LossModel` for these samples."""
         seed = torch.initial_seed()
-        views = [self.augmentation.view(self.sequences[int(i)], seed, int(i)) for i in indices]
+        read = [self.sequences[int(i)][: self.max_length].upper() for i in indices]
+        views = [self.augmentation.view(text, seed, int(i)) for text, i in zip(read, indices, strict=True)]
         structures = self.structures and [
             self.structures[int(i)][view.start : view.stop] for i, view in zip(indices, views, strict=True)
         ]
         ids = self.backbone.tokenize_masked(
             [view.sequence for view in views], [view.hidden for view in views], structures
         )
-        beside = collate_extras([self.extras[int(i)] for i in indices]) if self.extras else {}
         targets = _padded(self._cropped(indices)) if self.draws_weights else self._targets(indices)
-        return {**self.backbone.collate(ids).arguments(), **beside, "targets": targets}
+        return {**self._arguments(ids, indices), "targets": targets}
 
     def _cropped(self, indices: Indices) -> Values:
         """Return labels of residues, those that are read."""
         seed = torch.initial_seed()
-        spans = [self.augmentation.span(len(self.sequences[int(i)]), seed, int(i)) for i in indices]
+        spans = [self.augmentation.span(int(self.lengths[i]), seed, int(i)) for i in indices]
         found = [self.targets[int(i)][a:b] for i, (a, b) in zip(indices, spans, strict=True)]
         return Values.concat(found, per_residue=True)
 

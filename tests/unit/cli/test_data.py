@@ -133,9 +133,9 @@ def test_check_names_what_cannot_be(
 def test_split_of_very_many_rows_says_that_nothing_was_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("profactory.pipeline.split.MOST_COMPARED", 10)
+    monkeypatch.setattr("profactory.data.leakage.MOST_COMPARED", 10)
     source = tmp_path / "data.csv"
     source.write_text("sequence\n" + "".join(f"MK{'ACDEFGHIKLMN'[i] * (i + 9)}\n" for i in range(12)))
     report = split_data(source, tmp_path / "parts", method="random")
     assert report.leakage is None
-    assert "Test and train were not compared: there are more than 10 rows." in report.text()
+    assert "Relatives of test sequences were not looked for: there are more than 10 rows." in report.text()

@@ -127,7 +127,7 @@ def test_fix_writes_clean_rows_rejected_rows_and_every_change(dirty: Path, tmp_p
     assert report.fixed.changed == 3
     again = prepare_dataset(out / "clean.csv")
     assert again.counts["rejected"] == 0
-    assert again.dataset.sequences.to_pylist() == sequences
+    assert list(again.dataset.sequences) == sequences
 
 
 def test_fix_keeps_split_files_and_overwrites_nothing_unasked(tmp_path: Path) -> None:

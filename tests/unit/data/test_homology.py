@@ -121,7 +121,7 @@ def test_no_bundled_relative_is_across_by_local_alignment(folded: bool) -> None:
     else:
         division = assign_splits(data, None, method="homology", identity=0.3, threads=1)
         sides = (division.splits != "train").astype(int)
-    sequences = [ProteinSequence(text) for text in data.sequences.to_pylist()]
+    sequences = [ProteinSequence(text) for text in data.sequences]
     matrix = SubstitutionMatrix.std_protein_matrix()
     for one, other in zip(*np.nonzero(sides[:, None] > sides), strict=True):
         pair = sequences[one], sequences[other]

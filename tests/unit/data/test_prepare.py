@@ -15,10 +15,11 @@ import pytest
 
 from profactory.data import prepare
 from profactory.data.bundled import list_bundled
-from profactory.data.dataset import DATA_FILE, META_FILE, Dataset, take
+from profactory.data.dataset import DATA_FILE, META_FILE, Dataset
 from profactory.data.labels import encode_labels
 from profactory.data.prepare import prepare_dataset
 from profactory.data.sources import SourceFile, find_sources, split_of_name
+from profactory.data.texts import take
 from profactory.errors import ColumnError, ConfigError, ReadError, RowError
 from profactory.files import sha256_file
 from profactory.tasks import Task, TaskKind
@@ -88,7 +89,7 @@ def test_one_file(tmp_path: Path) -> None:
     path = save(tmp_path / "data.csv", TABLE)
     prepared = prepare_dataset(path)
     dataset = prepared.dataset
-    assert dataset.sequences.to_pylist() == ["MKT", "MKV", "MKT", "MXW"]
+    assert list(dataset.sequences) == ["MKT", "MKV", "MKT", "MXW"]
     assert dataset.lengths.tolist() == [3, 3, 3, 3]
     assert dataset.labels == dataset.label_cells() == ["a", "b", "b", "a"]
     assert dataset.splits.tolist() == ["", "", "", ""]
@@ -366,7 +367,7 @@ def test_a_damaged_cache_is_seen_and_made_again(
     with pytest.raises(ReadError):
         Dataset.open(folder)
     with caplog.at_level(logging.WARNING, "profactory"):
-        assert prepare_dataset(path, cache=cache).dataset.sequences.to_pylist()[1] == "MKV"
+        assert prepare_dataset(path, cache=cache).dataset.sequences[1] == "MKV"
     assert "made again" in caplog.text
     assert len(Dataset.open(folder)) == 4
 

@@ -19,7 +19,7 @@ SETS = ("demo-membrane", "demo-location", "demo-go")
 
 def _read(name: str) -> dict[str, list[str]]:
     data = prepare_dataset(f"bundled:{name}").dataset
-    sequences = np.array(data.sequences.to_pylist(), object)
+    sequences = np.array(list(data.sequences), object)
     return {split: sequences[data.splits == split].tolist() for split in ("train", "validation", "test")}
 
 

@@ -95,7 +95,8 @@ def test_labels_stay_with_their_residues(tiny: Path) -> None:
     plain = SequenceSource(
         source.backbone, SEQUENCES, RESIDUES.kind, _labels(SEQUENCES), max_length=30, tokens=200
     )
-    letters = {plain.ids[0][1 + i]: SEQUENCES[0][i] for i in range(len(SEQUENCES[0][:30]))}
+    (ids,) = plain.backbone.tokenize(SEQUENCES[:1], 30)
+    letters = dict(zip(ids[1:].tolist(), SEQUENCES[0][:30], strict=False))
     cropped = 0
     for batch in source.plan(0):
         torch.manual_seed(int(batch[0]))
@@ -119,7 +120,7 @@ def test_masked_residues_are_masked_as_in_pretraining(tiny: Path) -> None:
     torch.manual_seed(1)
     loaded = source.load(batch)
     masked = loaded["input_ids"] == MASK_ID
-    hidden = [source.augmentation.view(source.sequences[i], 1, int(i)).hidden.sum() for i in batch]
+    hidden = [source.augmentation.view(SEQUENCES[i][:30], 1, int(i)).hidden.sum() for i in batch]
     assert masked.sum(1).tolist() == hidden
     assert sum(hidden) > 0
     assert not masked[:, 0].any()  # special tokens stay
