@@ -8,6 +8,7 @@ import pytest
 from profactory.config import Configuration, PretrainConfig, TrainConfig, read_yaml
 from profactory.config.methods import METHODS, MethodName, implied_method
 from profactory.errors import ConfigError
+from profactory.tasks import TaskKind
 
 
 def test_every_problem_is_named_at_once_with_the_nearest_name() -> None:
@@ -91,3 +92,15 @@ def test_options_tell_which_method_is_meant() -> None:
 
 def test_a_path_is_as_good_as_its_text(tmp_path: Path) -> None:
     assert TrainConfig.build({"model": tmp_path}).model == str(tmp_path)
+
+
+def test_one_text_is_as_good_as_a_list_of_it() -> None:
+    config = TrainConfig.build({"label_column": "solubility", "augment": "mask", "task": "regression"})
+    assert (config.label_column, config.augment) == (["solubility"], ["mask"])
+    with pytest.raises(ConfigError, match="augment"):
+        TrainConfig.build({"augment": "bend"})
+
+
+def test_settings_among_other_arguments_are_read_and_the_rest_is_left() -> None:
+    read = TrainConfig.read({"task": "regression", "epochs": "3", "fix": True})
+    assert read == {"task": TaskKind.REGRESSION, "epochs": 3, "fix": True}

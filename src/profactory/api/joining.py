@@ -10,9 +10,16 @@ from profactory.errors import ConfigError
 if TYPE_CHECKING:
     from profactory.structure.joining import Missing, StructureJoin
 
+MISSING = ("refuse", "mask")
+
 
 def open_join(
-    model: Path, structures: str | Path | None, missing: Missing, *, sequence_column: str | None = None
+    model: Path,
+    structures: str | Path | None,
+    missing: str,
+    *,
+    otherwise: Missing = "refuse",
+    sequence_column: str | None = None,
 ) -> StructureJoin | None:
     """Read the structures for a model; None if none are named.
 
@@ -23,17 +30,21 @@ def open_join(
     structures
         Folder of coordinates, or a table of ``profactory structure``.
     missing
-        What becomes of a row without one.
+        What becomes of a row without one, as typed: ``refuse`` or ``mask``.
+    otherwise
+        What ``refuse`` is: ``empty`` where a single row is refused and the rest goes on.
     sequence_column
         As typed.
 
     Raises
     ------
     ConfigError
-        The model reads none, or `missing` is said without structures.
+        The model reads none, or `missing` is said without structures, or is nothing that can be done.
     """
     from profactory.structure.joining import StructureJoin
 
+    if missing not in MISSING:
+        raise ConfigError(f"missing_structure is {missing!r}.", expected=" or ".join(map(repr, MISSING)))
     if not structures:
         if missing == "mask":
             raise ConfigError(
@@ -48,7 +59,8 @@ def open_join(
             expected="a model trained with structures (method ses-adapter, or SaProt with 3Di letters)",
             fix="leave --structures out, or train a model that reads them",
         )
-    return StructureJoin.open(structures, missing=missing, sequence_column=sequence_column)
+    what: Missing = "mask" if missing == "mask" else otherwise
+    return StructureJoin.open(structures, missing=what, sequence_column=sequence_column)
 
 
 def structures_read(model: Path) -> list[str]:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from profactory.config import TrainConfig
+
 if TYPE_CHECKING:
     from profactory.data.checking import DataReport
     from profactory.pipeline.recommending import Recommendation
@@ -13,17 +15,21 @@ if TYPE_CHECKING:
 
 
 def check(data: str | Path, **options: Any) -> DataReport:
-    """Report on a table without training; see :func:`profactory.pipeline.check.check_data`."""
+    """Report on a table without training; see :func:`profactory.pipeline.check.check_data`.
+
+    Settings of training among the options, such as ``task`` and ``method``, are texts or values, as for
+    :func:`profactory.train`.
+    """
     from profactory.pipeline.check import check_data
 
-    return check_data(data, **options)
+    return check_data(data, **TrainConfig.read(options))
 
 
 def recommend(data: str | Path | None = None, **options: Any) -> Recommendation:
     """Recommend a pre-trained model; see :func:`profactory.pipeline.recommending.recommend`."""
     from profactory.pipeline.recommending import recommend
 
-    return recommend(data, **options)
+    return recommend(data, **TrainConfig.read(options))
 
 
 def extract_structures(

@@ -88,14 +88,15 @@ def predict(
             fix='out="predictions.csv", or give a list of sequences',
         )
     folder = model_path(run)
-    missing: Literal["mask", "empty"] = "mask" if missing_structure == "mask" else "empty"
     request = open_request(  # what can be refused is refused before the model is loaded
         source,
         out,
         sequence_column=sequence_column,
         overwrite=overwrite,
         residue_table=residue_table,
-        join=open_join(folder, structures, missing, sequence_column=sequence_column),
+        join=open_join(
+            folder, structures, missing_structure, otherwise="empty", sequence_column=sequence_column
+        ),
     )
     predictor = load(folder, rows=request.rows, **machine)
     return predict_file(predictor, request, on_progress=on_progress)

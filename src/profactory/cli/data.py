@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter
 
 from profactory.cli import terminal
-from profactory.cli.flags import FLAG, OUTPUT, Json, Overwrite, UsageError, validated, with_settings
-from profactory.config import SplitMethod
+from profactory.cli.flags import FLAG, OUTPUT, Json, Overwrite, UsageError, with_settings
+from profactory.config import SplitMethod, TrainConfig
 
 COLUMNS = ("sequence_column", "label_column", "split_column", "header_pattern", "task")
 DIVISION = Group("Division", sort_key=3)
@@ -55,7 +55,7 @@ def check(  # noqa: D417 - the settings describe themselves
         )
     from profactory import api
 
-    report = api.check(data, fix=fix, out=out, overwrite=overwrite, **validated(settings))
+    report = api.check(data, fix=fix, out=out, overwrite=overwrite, **settings)
     if json:
         terminal.say_json(report.to_dict())
     else:
@@ -111,7 +111,7 @@ def split(  # noqa: D417 - the settings describe themselves
         identity=identity,
         seed=seed,
         overwrite=overwrite,
-        **validated(settings),
+        **TrainConfig.read(settings),
     )
     if json:
         terminal.say_json(report.to_dict())

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from profactory.cli import terminal
-from profactory.cli.flags import FLAG, Json, Overwrite, validated, with_settings
+from profactory.cli.flags import FLAG, Json, Overwrite, with_settings
+from profactory.config import TrainConfig
 
 datasets = App(
     name="datasets",
@@ -137,7 +138,7 @@ def push(  # noqa: D417 - the settings describe themselves
     """
     from profactory.data.publishing import publish
 
-    done = publish(data, name, private=private, overwrite=overwrite, **validated(settings))
+    done = publish(data, name, private=private, overwrite=overwrite, **TrainConfig.read(settings))
     if json:
         terminal.say_json(done.to_dict())
     else:

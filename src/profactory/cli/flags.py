@@ -10,7 +10,7 @@ import functools
 import inspect
 import operator
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -75,18 +75,6 @@ def with_settings(*names: str, of: type[Configuration] = TrainConfig) -> Callabl
         return command
 
     return decorate
-
-
-def validated(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Check settings that were typed by the rules of the configuration; return their values.
-
-    Raises
-    ------
-    ConfigError
-        With all that is wrong.
-    """
-    config = TrainConfig.build(settings)
-    return {name: getattr(config, name) for name in settings}
 
 
 def _flag(configuration: type[Configuration], name: str) -> inspect.Parameter:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cyclopts import App
 
 from profactory.cli import terminal
-from profactory.cli.flags import Json, validated, with_settings
+from profactory.cli.flags import Json, with_settings
 from profactory.data.checking_text import duration, size
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def recommend(  # noqa: D417 - the settings describe themselves
     """
     from profactory import api
 
-    found = api.recommend(data, minutes=minutes, **validated(settings))
+    found = api.recommend(data, minutes=minutes, **settings)
     if json:
         terminal.say_json(found.to_dict())
         return

@@ -47,6 +47,21 @@ class Configuration(Settings):
         return config
 
     @classmethod
+    def read(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Check those values that are settings, and return them as the configuration reads them.
+
+        Others, which are arguments of something else, are returned as they are.
+
+        Raises
+        ------
+        ConfigError
+            As :meth:`build`.
+        """
+        settings = {name: value for name, value in values.items() if name in cls.model_fields}
+        config = cls.build(settings)
+        return {**values, **{name: getattr(config, name) for name in settings}}
+
+    @classmethod
     def group_of(cls, name: str) -> str:
         """Return the title of the section that a field is in."""
         return next(section.group for section in cls.sections if name in section.model_fields)

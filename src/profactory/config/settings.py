@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 
 class Settings(BaseModel):
@@ -19,6 +19,14 @@ class Settings(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True, extra="forbid", frozen=True)
 
     group: ClassVar[str] = ""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_list(cls, value: Any, info: ValidationInfo) -> Any:
+        """Take one text where several may stand for a list of it, as the command line does."""
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        several = any(get_origin(part) is list for part in (annotation, *get_args(annotation)))
+        return [value] if several and isinstance(value, str) else value
 
     @property
     def given(self) -> list[str]:

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 #: Share of a window that the next one repeats at least.
 OVERLAP = 0.25
+#: What to type if ``--long error`` refuses too much.
+TAKES_LONG = "--long windows or --long truncate"
 
 
 class Long(StrEnum):

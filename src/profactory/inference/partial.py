@@ -8,6 +8,7 @@ interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
@@ -15,12 +16,45 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from filelock import FileLock, Timeout
 
+from profactory.errors import RunLockedError
 from profactory.files import atomic_file, atomic_write_json, read_json
 
 SCHEMA_VERSION = 1
+LOCK = ".lock"
 
 log = logging.getLogger("profactory")
+
+
+@contextlib.contextmanager
+def working_alone(target: Path) -> Iterator[Path]:
+    """Yield the folder beside a file in which it is made, to one process at a time; removed if it ends empty.
+
+    The system gives the lock back when a process dies.
+
+    Raises
+    ------
+    RunLockedError
+        Another process makes the file.
+    """
+    folder = target.with_name(f".{target.name}.partial")
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RunLockedError(
+            f"{target} is being written by another process.",
+            expected="one process per output",
+            fix="wait for it, end it, or choose another --out",
+        ) from None
+    try:
+        yield folder
+    finally:
+        if [file.name for file in folder.iterdir()] == [LOCK]:
+            shutil.rmtree(folder)
+        lock.release()
 
 
 class Partial:
@@ -28,21 +62,21 @@ class Partial:
 
     Parameters
     ----------
+    folder
+        From :func:`working_alone`.
     target
         The file that is to be written in the end.
     request
         All that decides its content, as JSON; blocks of another request are thrown away, and that is said.
     """
 
-    def __init__(self, target: Path, request: Mapping[str, Any]) -> None:
-        self.target = target
-        self.folder = target.with_name(f".{target.name}.partial")
+    def __init__(self, folder: Path, target: Path, request: Mapping[str, Any]) -> None:
+        self.folder, self.target = folder, target
         self._request = {"schema_version": SCHEMA_VERSION, **request}
-        if self.folder.exists() and not self._is_ours():
-            log.warning("%s is of another input, model or option: starting anew.", self.folder)
+        if not self._is_ours():
+            if self._file(0).exists():
+                log.warning("%s is of another input, model or option: starting anew.", self.folder)
             self.discard()
-        if not self.folder.exists():
-            self.folder.mkdir(parents=True)
             atomic_write_json(self.folder / "request.json", self._request)
 
     def __len__(self) -> int:
@@ -73,8 +107,9 @@ class Partial:
         return round(each * (2 * blocks - len(sizes)))
 
     def discard(self) -> None:
-        """Remove everything."""
-        shutil.rmtree(self.folder)
+        """Remove everything but the lock."""
+        for file in [*self.folder.glob("block-*"), self.folder / "request.json"]:
+            file.unlink(missing_ok=True)
 
     def _read(self, number: int) -> pa.Table:
         with pa.OSFile(str(self._file(number)), "rb") as source:

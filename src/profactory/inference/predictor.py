@@ -23,7 +23,7 @@ from profactory.errors import ConfigError, MemoryBudgetError, Problem, RowError
 from profactory.inference.decoding import decode_rows, no_outputs
 from profactory.inference.engines import Engine
 from profactory.inference.engines.torch_engine import TorchEngine
-from profactory.inference.long_sequences import Long, Pieces
+from profactory.inference.long_sequences import TAKES_LONG, Long, Pieces
 from profactory.inference.novelty import Predicted, attach, detach, embedding_domains, novelty_columns
 from profactory.progress import Progress
 from profactory.tasks import Values
@@ -80,6 +80,8 @@ class Predictor:
         self.calibration = model.calibration
         self.domains = [model.domain] if model.domain else []
         self.max_length: int = model.max_length
+        if long not in list(Long):
+            raise ConfigError(f"long is {long!r}.", expected=", ".join(Long), fix="--long truncate")
         self.long = Long(long)
         self.fingerprint = fingerprint
         self.tokens_per_batch = tokens_per_batch or (CPU_TOKENS if self.engine.on_processor else GPU_TOKENS)
@@ -90,7 +92,7 @@ class Predictor:
             return {}
         return {
             row: f"the sequence has {len(sequence):,} residues and the model reads {self.max_length:,}"
-            " (--long windows or --long truncate would take it)"
+            f" ({TAKES_LONG} would take it)"
             for row, sequence in enumerate(sequences)
             if len(sequence) > self.max_length
         }

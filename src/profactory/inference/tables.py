@@ -28,7 +28,8 @@ from profactory.data.writing import arrow_column, format_of, free_name, open_wri
 from profactory.errors import Problem, ProFactoryError, RowError, shorten
 from profactory.files import disk_room, remove_leftovers, sha256_file
 from profactory.inference.file_report import FileReport
-from profactory.inference.partial import Partial
+from profactory.inference.long_sequences import TAKES_LONG
+from profactory.inference.partial import Partial, working_alone
 from profactory.inference.residue_table import ResidueTable
 from profactory.inference.row_blocks import BLOCK_ROWS, RowBlock, count_rows, row_blocks
 from profactory.progress import Progress
@@ -156,12 +157,15 @@ def predict_file(
     say_unread(request.table.columns, structures)
     names = free_names(request.table.columns, [*predictor.column_names(probabilities=probabilities), "error"])
     asked = {"probabilities": probabilities, "block_rows": block_rows, "names": names}
-    remove_leftovers(request.out)
     identity = {**_identity(predictor, request), **asked}
     total = request.rows
-    with disk_room(request.out, "nothing was predicted yet"):
-        partial = Partial(request.out, identity)
-    with _kept(partial, total / block_rows), Progress("predicting", total, unit="rows") as progress:
+    with contextlib.ExitStack() as stack:
+        with disk_room(request.out, "nothing was predicted yet"):
+            folder = stack.enter_context(working_alone(request.out))
+            remove_leftovers(request.out)
+            partial = Partial(folder, request.out, identity)
+        stack.enter_context(_kept(partial, total / block_rows))
+        progress = stack.enter_context(Progress("predicting", total, unit="rows"))
         finished = len(partial)
         if finished:
             log.info("Going on behind the first %d blocks of rows, which are done.", finished)
@@ -175,7 +179,7 @@ def predict_file(
             if on_progress is not None:
                 on_progress(done, total)
         report = _write(predictor, request, partial, names)
-    partial.discard()
+        partial.discard()
     report.list_failures()
     report.warn_of_novelty()
     return report
@@ -338,6 +342,12 @@ def _check_target(source: Path, target: Path, overwrite: bool) -> None:
 
 def _check_result(report: FileReport, source: str) -> None:
     if report.rows and not report.predicted:
+        if all(TAKES_LONG in problem.reason for problem in report.problems):
+            raise RowError(
+                f"{source}: all {report.rows:,} sequences are longer than the model reads.",
+                fix=TAKES_LONG,
+                problems=report.problems,
+            )
         raise RowError(
             f"{source}: not one of {report.rows:,} rows can be used.",
             expected="protein sequences in the sequence column",

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from profactory.errors import ConfigError, Problem, RunExistsError
 from profactory.files import disk_room, ensure_room, remove_leftovers
-from profactory.inference.engines.torch_engine import choose_device
+from profactory.inference.engines.torch_engine import choose_device, choose_dtype
+from profactory.inference.partial import working_alone
 from profactory.models.design import Design
 from profactory.models.pooling import POOLINGS
 from profactory.models.protein_model import ProteinModel
@@ -95,18 +96,20 @@ def embed_file(
 ) -> EmbedReport:
     """Embed a file; see :func:`profactory.api.embed`. `folder` is that of a trained model."""
     check_format(out)
+    where = choose_device(device)
+    choose_dtype(precision, where)
     _check(out, pooling, overwrite, umap, color_by)
     remove_leftovers(out)
-    place = out.with_name(f".{out.name}.partial")
     with (
         disk_room(out, _KEPT),
-        usable_rows(source, place, sequence_column=sequence_column, color_by=color_by) as read,
+        working_alone(out) as place,
+        usable_rows(source, place / "rows", sequence_column=sequence_column, color_by=color_by) as read,
     ):
         probe = _probe(model, folder, pooling, layer, max_length)
         spelling = probe.backbone.family.spelling
         if spelling.structure and not spelling.structure_prefix:
             log.info("%s is told that the structures are unknown; embed reads sequences alone.", model)
-        encoder = FrozenEncoder(probe, device=choose_device(device), precision=precision)
+        encoder = FrozenEncoder(probe, device=where, precision=precision)
         made = Embeddings(
             blocks=lambda: _blocks(encoder, read),
             width=encoder.width,

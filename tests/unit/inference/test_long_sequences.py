@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from profactory.errors import ConfigError
 from profactory.inference.long_sequences import Pieces, window_starts
 from profactory.inference.predictor import Predictor
 from profactory.tasks import Task, TaskKind
@@ -59,3 +60,8 @@ def test_probabilities_of_windows_are_probabilities() -> None:
     outputs = predictor.predict_outputs(["ACDEFGHIKLM", "AC"])
     np.testing.assert_allclose(outputs.values.sum(axis=1), 1.0, rtol=1e-6)
     assert outputs.lengths.tolist() == [11, 2]
+
+
+def test_what_cannot_be_done_with_long_sequences_is_refused() -> None:
+    with pytest.raises(ConfigError, match="truncate, windows, error"):
+        Predictor(FakeModel(Task(TaskKind.REGRESSION), max_length=4), device="cpu", long="cut")

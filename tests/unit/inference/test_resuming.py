@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from profactory import api
-from profactory.errors import ProFactoryError
+from profactory.errors import ProFactoryError, RunLockedError
 from profactory.evaluation.domain import fit_domain
+from profactory.inference.partial import working_alone
 from profactory.inference.predictor import Predictor
 from profactory.inference.tables import open_request, predict_file
 from profactory.models.protein_model import ProteinModel
@@ -142,6 +143,16 @@ def test_a_damaged_note_of_what_was_asked_starts_anew(source: Path, tmp_path: Pa
     (folder / "block-000000.arrow").write_bytes(b"rubbish")
     _predict(FakeModel(REGRESSION), source, tmp_path / "out.csv")
     assert (tmp_path / "out.csv").exists()
+
+
+def test_two_do_not_write_one_output(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    said = r"out\.csv is being written by another process"
+    with working_alone(out) as folder, pytest.raises(RunLockedError, match=said):
+        _predict(FakeModel(REGRESSION), source, out)
+    assert not folder.exists()
+    _predict(FakeModel(REGRESSION), source, out)
+    assert not folder.exists()
 
 
 @pytest.mark.slow

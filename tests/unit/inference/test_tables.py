@@ -289,6 +289,10 @@ def test_long_sequences_are_refused_when_asked_and_the_rest_goes_on(tmp_path: Pa
     assert [row["prediction"] for row in rows] == ["", "2.0"]
     assert "4 residues and the model reads 3" in rows[0]["error"]
     assert report.failed == 1
+    source.write_text("sequence\nAAAA\nACCC\n")
+    with pytest.raises(RowError, match="all 2 sequences are longer than the model reads") as caught:
+        _predict(predictor, source, tmp_path / "none.csv")
+    assert caught.value.fix == "--long windows or --long truncate"
 
 
 @pytest.mark.parametrize(("strangers", "warned"), [(0, False), (4, False), (5, True), (50, True)])

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from profactory.errors import DataError, RowError, UnknownModelError
+from profactory import api
+from profactory.errors import ConfigError, DataError, RowError, UnknownModelError
 from profactory.pipeline.check import check_data
 from profactory.tasks import TaskKind
 
@@ -124,3 +125,30 @@ def test_labels_that_all_fail_are_named_nevertheless(tmp_path: Path) -> None:
         check_data(path, out=out, task=TaskKind.REGRESSION)
     assert len((out / "rejected_rows.csv").read_text().splitlines()) == 3
     assert (out / "report.html").exists()
+
+
+def test_python_takes_the_words_of_the_command_line(tmp_path: Path) -> None:
+    table = tmp_path / "numbers.csv"
+    table.write_text("sequence,label\n" + "".join(f"MK{'ACDEFGHIKL'[i] * 5},{i % 2}\n" for i in range(10)))
+    for task in ("regression", TaskKind.REGRESSION):
+        report = api.check(table, task=task, label_column="label", limit="8")
+        assert report.task is not None
+        assert report.task["kind"] == "regression"
+        assert report.counts["rows_read"] == 8
+        assert "(regression)" in "".join(api.recommend(table, task=task).reasons)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"task": "regresion"}, "regression"),
+        ({"method": "lor"}, "lora"),
+        ({"limit": "many"}, "integer"),
+        ({"sample": 2}, "sample"),
+    ],
+)
+def test_python_refuses_other_words_with_those_that_can_be_said(
+    table: Path, options: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        api.check(table, **options)

@@ -197,3 +197,8 @@ def test_other_endings_existing_files_and_empty_tables_are_refused(
     source.write_text("sequence\n12\n")
     with pytest.raises(RowError, match="not one row"):
         api.embed(tiny, source, tmp_path / "f.npz")
+
+
+def test_a_precision_that_is_none_is_refused(tiny: Path, source: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="fp32 or bf16"):
+        api.embed(tiny, source, tmp_path / "e.npz", precision="fp31", device="cpu")

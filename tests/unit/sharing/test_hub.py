@@ -12,9 +12,10 @@ import pytest
 
 from profactory import api
 from profactory.errors import ConfigError, NotARunError
+from profactory.models.ensembles import save_ensemble
 from profactory.models.protein_model import ProteinModel
 from profactory.models.zoo import resolve
-from profactory.tasks import Task, TaskKind
+from profactory.tasks import Calibration, Task, TaskKind
 from tests.support.fake_hub import COMMIT, FakeHub, fake_hub
 from tests.support.models import tiny_esm
 
@@ -85,3 +86,27 @@ def test_a_mistyped_run_is_no_repository(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "runs").mkdir()
     with pytest.raises(NotARunError):
         api.load("runs/missing")
+
+
+@pytest.mark.slow
+def test_a_pushed_ensemble_is_loaded_by_its_name(tmp_path: Path) -> None:
+    task = Task(TaskKind.SINGLE_LABEL, ("a", "b"))
+    spec = resolve(str(tiny_esm(tmp_path / "tiny")))
+    members = {f"seed-{seed}": tmp_path / f"seed-{seed}" for seed in range(2)}
+    for seed, folder in enumerate(members.values()):
+        ProteinModel.build(spec, task, method="freeze", seed=seed).save(folder)
+    model = save_ensemble(
+        tmp_path / "model", members, task=task, calibration=Calibration(), provenance={"source": "x.csv"}
+    )
+    with fake_hub() as hub:
+        done = _run(hub, tmp_path, "push", str(model), "me/both", "--json")
+        assert done.returncode == 0, done.stderr
+        weights = [name for name in hub.files if name.endswith("model.safetensors")]
+        assert weights == ["members/seed-0/model.safetensors"]  # the frozen backbone, once
+        assert "members/seed-1/config.json" in hub.files
+        assert 'profactory.load("me/both")' in hub.files["README.md"].decode()
+        done = _run(hub, tmp_path, "predict", "me/both", "--sequence", "MKTAYIAK", "--json")
+        assert done.returncode == 0, done.stderr
+    (record,) = json.loads(done.stdout)
+    assert record == pytest.approx(api.load(model, device="cpu").predict("MKTAYIAK")[0])
+    assert record["prediction_std"] > 0

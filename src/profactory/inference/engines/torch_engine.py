@@ -39,7 +39,7 @@ class TorchEngine:
     def __init__(self, model: ProteinModel, device: str = "auto", precision: str = "fp32") -> None:
         self.device = choose_device(device)
         self.precision = precision
-        self._dtype = _dtype(precision, self.device)
+        self._dtype = choose_dtype(precision, self.device)
         self.model = model.to(self.device).eval()
         self.on_processor = self.device.type == "cpu"
 
@@ -95,7 +95,8 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def _dtype(precision: str, device: torch.device) -> torch.dtype | None:
+def choose_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """Return what a precision is computed in on a device, None for fp32; check that it can be."""
     known = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
     if precision not in known or (precision == "fp16" and device.type == "cpu"):
         raise ConfigError(
