@@ -113,9 +113,10 @@ class Dataset:
         return np.asarray(self.column(LENGTH).to_numpy(), np.int32)
 
     @cached_property
-    def splits(self) -> NDArray[np.str_]:
+    def splits(self) -> NDArray[np.object_]:
         """``train``, ``validation``, ``test``, or empty where the data give no split; shape ``(n,)``."""
-        return np.asarray(np.array(SPLIT_CODES)[self.column(SPLIT).to_numpy()], np.str_)
+        names = np.array(SPLIT_CODES, object)  # a row is a reference; as text it would take 40 bytes
+        return np.asarray(names[self.column(SPLIT).to_numpy()], object)
 
     @property
     def divided(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ log = logging.getLogger("profactory")
 
 @dataclass(frozen=True)
 class Units:
-    """Rows that must stay together: the unit of each row, and what was found on the way."""
+    """Rows that must stay together: the unit of each row, from 0 without gaps, and what was found."""
 
     of_row: Ints
     sentences: tuple[str, ...] = ()
@@ -77,14 +77,7 @@ def separate(
     while len(moved):
         rounds += 1
         log.info("searching across the splits for relatives of %s sequences", f"{len(moved):,}")
-        pairs = homology.search(
-            unique.select(moved).sequences,
-            unique.sequences,
-            identity=identity,
-            coverage=coverage,
-            threads=threads,
-        )
-        left, right = moved[pairs.query], pairs.target
+        left, right = _search(unique, _turns(where, moved, first=rounds == 1), identity, coverage, threads)
         across = where[left] != where[right]
         found += int(across.sum())
         clusters = _joined(clusters, left[across], right[across])
@@ -95,6 +88,40 @@ def separate(
         raise _too_related(identity)
     details = {"cross_pairs_joined": found, "search_rounds": rounds, "clusters": len(np.unique(clusters))}
     return where[groups], details
+
+
+def _turns(where: Ints, moved: Ints, *, first: bool) -> Iterator[tuple[Ints, Ints]]:
+    """Yield what is searched for in what, so that every pair across the parts with a side in `moved` is seen.
+
+    At first these are many, and part after part is compared with what is in none of the parts before: half
+    the work, as no pair is aligned twice and none within a part. Later they are few, and one search does.
+    """
+    if not first:
+        yield moved, np.arange(len(where))
+        return
+    left = np.ones(len(where), bool)
+    for part in np.unique(where[moved]):
+        queries = moved[where[moved] == part]
+        left[queries] = False
+        yield queries, np.flatnonzero(left & (where != part))
+
+
+def _search(
+    unique: Dataset, turns: Iterable[tuple[Ints, Ints]], identity: float, coverage: float, threads: int | None
+) -> tuple[Ints, Ints]:
+    """Return the related pairs that searches find, as places in `unique`."""
+    left, right = [], []
+    for queries, targets in turns:
+        pairs = homology.search(
+            unique.select(queries).sequences,
+            unique.select(targets).sequences,
+            identity=identity,
+            coverage=coverage,
+            threads=threads,
+        )
+        left.append(queries[pairs.query])
+        right.append(targets[pairs.target])
+    return np.concatenate(left), np.concatenate(right)
 
 
 def majority_by_rows(clusters: Ints, where: Ints, sizes: Ints) -> Ints:
@@ -117,7 +144,7 @@ def _joined(clusters: Ints, left: Ints, right: Ints) -> Ints:
 
 
 def check_enough(units: Units, parts: int) -> None:
-    count = len(np.unique(units.of_row))
+    count = int(units.of_row.max(initial=-1)) + 1
     if count >= parts:
         return
     if "clusters" in units.details:

@@ -80,29 +80,24 @@ def check_labels(table: pa.Table, columns: Columns, wanted: Task | TaskKind | No
 def encode_labels(dataset: Dataset, task: Task, rows: NDArray[np.int64] | None = None) -> Values:
     """Turn the labels of some rows (None: all) of a checked data set into arrays.
 
-    Of classes each name is read once, of all else some rows at a time: as texts, labels would take many times
-    the memory.
+    Some rows at a time: as texts, labels would take many times the memory.
 
     Returns
     -------
     Values
         As :meth:`profactory.tasks.Task.encode`.
     """
-    if task.kind is not TaskKind.SINGLE_LABEL:
-        chosen = np.arange(len(dataset)) if rows is None else rows
-        starts = range(0, max(1, len(chosen)), ENCODED_ROWS)
-        blocks = (chosen[start : start + ENCODED_ROWS] for start in starts)
-        return Values.join([_encode(dataset, task, block) for block in blocks])
-    encoded = pc.dictionary_encode(dataset.column(dataset.columns.labels[0], rows)).unify_dictionaries()
-    if not len(encoded):
-        return task.encode([], [])
-    names = encoded.chunk(0).dictionary.to_pylist()
-    ids = task.encode(names, [0] * len(names)).values
-    return Values(np.concatenate([ids[chunk.indices.to_numpy()] for chunk in encoded.chunks]))
+    chosen = np.arange(len(dataset)) if rows is None else rows
+    starts = range(0, max(1, len(chosen)), ENCODED_ROWS)
+    return Values.join([_encode(dataset, task, chosen[start : start + ENCODED_ROWS]) for start in starts])
 
 
 def _encode(dataset: Dataset, task: Task, rows: NDArray[np.int64]) -> Values:
-    return task.encode(dataset.label_cells(rows), dataset.lengths[rows].tolist())
+    if task.kind is not TaskKind.SINGLE_LABEL:
+        return task.encode(dataset.label_cells(rows), dataset.lengths[rows].tolist())
+    encoded = pc.dictionary_encode(dataset.column(dataset.columns.labels[0], rows).combine_chunks())
+    names = encoded.dictionary.to_pylist()  # each is read once
+    return Values(task.encode(names, [0] * len(names)).values[encoded.indices.to_numpy()])
 
 
 def _infer(table: pa.Table, columns: Columns) -> tuple[TaskKind, str]:

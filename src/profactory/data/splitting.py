@@ -35,7 +35,7 @@ from profactory.tasks import Task, TaskKind, Values
 SPLITS = ("train", "validation", "test")
 METHODS = ("auto", "given", "random", "stratified", "homology")
 Ratios = tuple[float, float, float]
-Names = NDArray[np.str_]
+Names = NDArray[np.object_]
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def assign_splits(
         parts, verified = separate(dataset, units, parts, identity, coverage, threads)
         details |= verified
         sentences.append(_verified_sentence(verified))
-    splits = np.asarray(SPLITS)[parts]
+    splits = np.array(SPLITS, object)[parts]
     details["rows"] = count_splits(splits)
     return Division(splits, " ".join([*sentences, *units.sentences, *_off(splits, ratios)]), method, details)
 
@@ -244,8 +244,8 @@ def _cut_off_train(
     shares = np.array([ratio[name] for name in names])
     rng = np.random.default_rng(seed)
     parts = _allocate_rows(dataset, task, "stratified", units, shares / shares.sum(), rng, rows)
-    splits = given.astype("<U10")
-    splits[rows] = np.asarray(names)[parts]
+    splits = given.copy()
+    splits[rows] = np.array(names, object)[parts]
     return splits
 
 

@@ -128,7 +128,7 @@ def _offsets(job: Job, rows: Ints) -> Ints | None:
 
 def _only(job: Job, rows: Ints, split: str) -> Job:
     """Return a job with nothing but these rows in a split."""
-    splits = np.full(len(job.dataset), "", "<U10")
+    splits = np.full(len(job.dataset), "", object)
     splits[rows] = split
     return replace(job, division=replace(job.division, splits=splits))
 

@@ -147,7 +147,7 @@ def _division(job: Job, parts: Ints, fold: int, own_test: bool) -> Division:
     count = int(parts.max()) + 1
     validation = (fold + 1) % count if own_test else fold
     test = fold if own_test else -1
-    splits = np.full(len(parts), "train", "<U10")
+    splits = np.full(len(parts), "train", object)
     splits[parts == validation] = "validation"
     splits[parts == test] = "test"
     tested = f"fold {test + 1} is the test set" if own_test else "the test set is that of the data"
@@ -162,7 +162,7 @@ def _whole(job: Job, parts: Ints, own_test: bool) -> Division:
     turn = "test set once, the next one the validation set" if own_test else "validation set once"
     note = f"{count} folds ({job.config.fold_split}, seed {job.config.seed}); each is the {turn}."
     details = {"folds": count, "rows": sizes, "folds_sha256": sha256_bytes(parts.tobytes())}
-    splits = np.where(parts < 0, "test", "train")
+    splits = np.array(["train", "test"], object)[(parts < 0).astype(int)]
     return Division(splits, note, job.config.fold_split, details)
 
 

@@ -206,12 +206,25 @@ def _hashes(sequences: Sequence[str], structures: Sequence[str] | None) -> NDArr
     return np.fromiter(digests, "S16", len(sequences))
 
 
+def _distinct(hashes: NDArray[np.bytes_]) -> tuple[bytes, Indices, Indices]:
+    """Return a name of the set, the first sample of each member, and the member of each sample.
+
+    As ``np.unique`` would, in less than half of its memory.
+    """
+    order = np.argsort(hashes, kind="stable")
+    ordered = hashes[order]
+    new = np.append(True, ordered[1:] != ordered[:-1])
+    content = hashlib.sha256(ordered[new].view(np.uint8).data).digest()
+    sample = np.empty_like(order)
+    sample[order] = np.cumsum(new) - 1
+    return content, order[new], sample
+
+
 def _lay_out(encoder: Encoder, sequences: Sequence[str], structures: Sequence[str] | None = None) -> _Layout:
     """Order the distinct sequences by length (little padding), and cut them into shards."""
     if not len(sequences):
         raise ValueError("there are no sequences to embed")
-    hashes = _hashes(sequences, structures)
-    distinct, first, sample = np.unique(hashes, return_index=True, return_inverse=True)
+    content, first, sample = _distinct(_hashes(sequences, structures))
     whole = np.fromiter(map(len, sequences), np.int64, len(sequences))[first]
     order = np.argsort(whole, kind="stable")
     place = np.empty_like(order)
@@ -221,8 +234,7 @@ def _lay_out(encoder: Encoder, sequences: Sequence[str], structures: Sequence[st
     row_bytes = encoder.width * 4
     # A shard is full when it has enough rows or enough work behind it, whichever is first.
     fill = np.maximum(np.cumsum(rows) * row_bytes / SHARD_BYTES, np.cumsum(lengths) / SHARD_RESIDUES)
-    shard = np.unique(np.floor(fill - fill[0]), return_inverse=True)[1].astype(np.int64)
-    content = hashlib.sha256(distinct.tobytes()).digest()
+    shard = np.cumsum(np.diff(np.floor(fill - fill[0]), prepend=0.0) > 0)
     return _Layout(
         sequences, structures, content, place[sample], first[order], lengths, rows, shard, encoder.width
     )
