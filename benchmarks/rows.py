@@ -25,12 +25,12 @@ import measuring
 import numpy as np
 
 TRAIN = ["--split", "random", "--batch-size", "256", "--epochs", "1", "--out", "run"]
-#: What is typed behind the table, and what is said when enough was seen.
+#: What is typed behind the table, and what is said or noted when enough was seen.
 WORDS: dict[str, tuple[str, list[str], str]] = {
     "check": ("check", [], ""),
     "split": ("split", ["--method", "random", "--out", "parts"], ""),
     "freeze": ("train", [*TRAIN, "--method", "freeze"], "embedding: "),
-    "lora": ("train", [*TRAIN, "--method", "lora", "--max-steps", "50"], "training: "),
+    "lora": ("train", [*TRAIN, "--method", "lora"], '"event": "step"'),
     "trained": ("train", [*TRAIN, "--method", "freeze"], ""),
 }
 
@@ -54,12 +54,12 @@ def measure(word: str, table: Path, model: Path, folder: Path) -> dict[str, floa
     options = [*options, "--model", str(model)] if command == "train" else options
     words = [sys.executable, "-m", "profactory", command, str(table), *options]
     environment = {**os.environ, "PROFACTORY_CACHE": str(folder / "cache")}
-    log, peak, begun = folder / "log", 0, time.perf_counter()
+    log, events, peak, begun = folder / "log", folder / "run" / "events.jsonl", 0, time.perf_counter()
     with log.open("w") as handle:
         process = subprocess.Popen(words, cwd=folder, env=environment, stdout=handle, stderr=handle)
         while process.poll() is None:
             peak = max(peak, anonymous(process.pid))
-            if enough and enough in log.read_text():
+            if enough and any(enough in file.read_text() for file in (log, events) if file.is_file()):
                 process.send_signal(signal.SIGINT)
                 process.wait()
                 break
