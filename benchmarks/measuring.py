@@ -11,6 +11,7 @@ quiet machine the clock counts; on a busy one only the processor's time says som
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import json
 import os
@@ -20,7 +21,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -117,14 +118,27 @@ def measure_here(contender: Contender, case: Mapping[str, Any]) -> dict[str, Any
         outcome = contender(case)
     except UnavailableError as reason:
         return {"unavailable": str(reason)}
-    seconds, busy = time.perf_counter() - start, processor_seconds() - busy
     return {
-        "seconds": round(seconds, 3),
-        "cpu_seconds": round(busy, 3),
+        **passed(start, busy),
         "peak_mb": round(peak_memory() / 1024),
         "above_mb": round((peak_memory() - before) / 1024),
         **outcome,
     }
+
+
+@contextlib.contextmanager
+def timed() -> Iterator[dict[str, float]]:
+    """Measure a part of a contender's work; what comes out replaces the time of all of it."""
+    found: dict[str, float] = {}
+    start, busy = time.perf_counter(), processor_seconds()
+    yield found
+    found.update(passed(start, busy))
+
+
+def passed(start: float, busy: float) -> dict[str, float]:
+    """Return the seconds of the clock and of the processor since a moment."""
+    seconds, busy = time.perf_counter() - start, processor_seconds() - busy
+    return {"seconds": round(seconds, 3), "cpu_seconds": round(busy, 3)}
 
 
 def summary(runs: Mapping[str, list[dict[str, Any]]], reference: str) -> dict[str, Any]:

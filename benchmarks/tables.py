@@ -160,7 +160,7 @@ def summary_rows(results: Path) -> list[list[str]]:
         for case, epochs in (("freeze", "20 epochs"), ("lora", "2 epochs"), ("full", "2 epochs"))
     ]
     body += [
-        [f"`{case} --precision bf16`", *(ratio(train, case, "profactory bf16", key) for key in keys)]
+        [f"`{case} --precision fp32`", *(ratio(train, case, "profactory fp32", key) for key in keys)]
         for case in ("lora", "full")
     ]
     for shape in infer["cases"]:

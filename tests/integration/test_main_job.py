@@ -119,11 +119,16 @@ QUICK = ("lora", "full")  # the others differ in what models/ tests
 
 
 @pytest.mark.parametrize(
-    "method", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in ADAPTING]
+    ("method", "precision"),
+    [(name, "fp32") for name in QUICK]
+    + [pytest.param(name, "bf16", marks=() if name in QUICK else pytest.mark.slow) for name in ADAPTING],
 )
-def test_adapting_methods_learn_save_and_predict_the_same(method: str, model: Path, tmp_path: Path) -> None:
+def test_adapting_methods_learn_save_and_predict_the_same(
+    method: str, precision: str, model: Path, tmp_path: Path
+) -> None:
     table = write_table(tmp_path / "table.csv", "regression")
-    run = train(table, model, tmp_path / "run", method=method, pooling="light-attention", learning_rate=3e-3)
+    settings = {"method": method, "precision": precision, "pooling": "light-attention"}
+    run = train(table, model, tmp_path / "run", learning_rate=3e-3, **settings)
     written = read_rows(run.path / "report" / "predictions_test.csv")
     again = run.predict([row["sequence"] for row in written])
     np.testing.assert_allclose(

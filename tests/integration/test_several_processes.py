@@ -25,7 +25,7 @@ def table(tmp_path: Path) -> Path:
 def test_two_processes_train_the_folds_of_one(method: str, table: Path, tmp_path: Path) -> None:
     """Same effective batch: each member has the same losses, and the ensemble the same metrics."""
     model = tiny_esm(tmp_path / "tiny")
-    exact = ("--dropout", "0", *(("--lora-dropout", "0") if method == "lora" else ()))
+    exact = ("--precision", "fp32", "--dropout", "0", *(("--lora-dropout", "0") if method == "lora" else ()))
     words = ["train", table, "--model", model, "--method", method, "--folds", "3", "--seeds", "2", *exact]
     words += ["--epochs", "2", "--batch-size", "4", "--device", "cpu", "--gradient-accumulation-steps"]
     alone = profactory_process(*words, "2", "--out", tmp_path / "one", log=tmp_path / "one.txt")

@@ -49,7 +49,7 @@ class LoopSettings(Settings):
     eval_steps: int | None = Field(None, gt=0)
     """Evaluate every N optimizer steps instead of after each epoch."""
     precision: Precision = "auto"
-    """Number format of the backbone's computation."""
+    """Number format of the computation; auto is bf16 where it is fast, but fp32 for embeddings on a CPU."""
     seed: int = Field(0, ge=0, lt=2**31)
     """Seed of everything random; the same seed gives the same run."""
 

@@ -53,7 +53,9 @@ def processor() -> Iterator[Finding]:
     features = _processor_features()
     fast = [name for name in ("avx512_bf16", "amx_bf16", "amx_int8", "bf16") if name in features]
     if fast:
-        yield Finding("bf16", OK, f"in hardware ({', '.join(fast)}): --precision bf16 may be faster")
+        yield Finding(
+            "bf16", OK, f"in hardware ({', '.join(fast)}): training takes it for all but frozen models"
+        )
     else:
         yield Finding("bf16", ABSENT, "not in hardware: fp32 is the right precision on this processor")
 

@@ -107,9 +107,7 @@ def png_of(figure: Figure) -> bytes:
             axes.get_xticklabels(), axes.get_yticklabels()
         for text in figure.findobj(Text):
             text.set_fontfamily(list(_families()))
-        figure.savefig(
-            buffer, format="png", bbox_inches="tight", pad_inches=0.06, metadata={"Software": None}
-        )
+        figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 

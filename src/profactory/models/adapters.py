@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from profactory.config.methods import METHODS
 from profactory.errors import ConfigError
 from profactory.models.backbone import Backbone
+from profactory.models.dropout import use_quick_dropout
 from profactory.models.quantised import merge_quantised
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def attach(network: Any, config: Any) -> PeftModel:
         # peft asks transformers by a name that transformers is about to rename.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
         adapted: PeftModel = get_peft_model(network, config)
+    use_quick_dropout(adapted)
     return adapted
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from profactory.models.dropout import Dropout
+
 
 class Head(nn.Module):
     """Layer normalisation, then one hidden layer or none.
@@ -26,9 +28,9 @@ class Head(nn.Module):
     def __init__(self, in_width: int, n_outputs: int, hidden: int, dropout: float) -> None:
         super().__init__()
         self.in_width, self.n_outputs, self.hidden, self.dropout = in_width, n_outputs, hidden, dropout
-        layers: list[nn.Module] = [nn.LayerNorm(in_width), nn.Dropout(dropout)]
+        layers: list[nn.Module] = [nn.LayerNorm(in_width), Dropout(dropout)]
         if hidden:
-            layers += [nn.Linear(in_width, hidden), nn.GELU(), nn.Dropout(dropout)]
+            layers += [nn.Linear(in_width, hidden), nn.GELU(), Dropout(dropout)]
         layers.append(nn.Linear(hidden or in_width, n_outputs))
         self.layers = nn.Sequential(*layers)
 

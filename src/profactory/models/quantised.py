@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from profactory.errors import MissingExtraError
@@ -48,6 +49,8 @@ def quantise(network: Any, blocks: tuple[nn.Module, ...]) -> None:
             small.weight, small.bias = weight.to(numbers.device), layer.bias
             # A shortcut in bf16, taken on some processors only, would give other numbers there.
             small.support_avx512bf16_for_cpu = False
+            # Or it would take the type of its first input, and turn the bias into it for good.
+            small.compute_dtype, small.compute_type_is_set = torch.float32, True
             setattr(parent, name, small)
     network.is_loaded_in_4bit = True  # asked by PEFT
 

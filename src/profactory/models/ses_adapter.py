@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from profactory.data.structure_strings import KINDS, PADDING
+from profactory.models.dropout import Dropout
 
 _HEADS = 8
 
@@ -36,7 +37,7 @@ class StructureAdapter(nn.Module):
             {kind: nn.Embedding(KINDS[kind].size, width, padding_idx=PADDING) for kind in kinds}
         )
         self.attention = nn.ModuleDict({kind: CrossAttention(width) for kind in kinds})
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.norm = nn.LayerNorm(width)
 
     def forward(self, residues: Tensor, mask: Tensor, codes: Mapping[str, Tensor]) -> Tensor:

@@ -20,6 +20,7 @@ from profactory.config.machine import MachineSettings
 from profactory.config.methods import METHODS, implied_method
 from profactory.config.training import AUTO, LoopSettings
 from profactory.errors import ConfigError
+from profactory.inference.engines.torch_engine import native_bf16
 from profactory.models.design import Design
 from profactory.models.families import DEFAULT_MAX_LENGTH
 from profactory.models.pooling import choose_pooling
@@ -110,7 +111,7 @@ def choose(config: TrainConfig, task: Task, spec: ModelSpec, *, train_rows: int)
         pooling=pooling,
         cached=design.cacheable,
         device=device,
-        precision=choose_precision(config, device, reasons),
+        precision=choose_precision(config, device, reasons, exact=METHODS[method].frozen),
         threads=choose_threads(config, reasons),
         max_length=_max_length(config, spec),
         batch_size=batch_size,
@@ -215,13 +216,21 @@ def usual_learning_rate(method: str, parameters: int | None) -> float:
     return METHODS[method].rates[0 if small else 1]
 
 
-def choose_precision(config: LoopSettings, device: str, reasons: dict[str, str]) -> str:
-    """Return the number format: as asked, or the one that the device is fast in."""
+def choose_precision(
+    config: LoopSettings, device: str, reasons: dict[str, str], *, exact: bool = False
+) -> str:
+    """Return the number format: as asked, or the one that the device is fast in.
+
+    On a processor `exact` keeps fp32: what is computed once and kept for all runs.
+    """
     if config.precision == "auto":
         if device == "cuda":
             bf16 = torch.cuda.is_bf16_supported()
             reasons["precision"] = f"the GPU has {'' if bf16 else 'no '}bf16"
             return "bf16" if bf16 else "fp16"
+        if device == "cpu" and not exact and native_bf16():
+            reasons["precision"] = "this processor computes in it; weights and sums are kept in 32 bits"
+            return "bf16"
         reasons["precision"] = "exact on a processor"
         return "fp32"
     if config.precision == "fp16" and device == "cpu":

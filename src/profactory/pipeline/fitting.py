@@ -95,15 +95,17 @@ def fit_model(
     source: FeatureSource | SequenceSource
     if job.choices.cached:
         source, outputs, embedded = _frozen(job, model, objective)
+        estimated = outputs
     else:
-        source, outputs = _adapted(job, model, objective)
+        source = _adapted(job, model, objective)
+        outputs, estimated = (_predicted(job, model, name) for name in ("fp32", job.choices.precision))
         embedded = row_embeddings(job, model)
         if not resume:
             settle_budget(job, loss_model, source, run)
     truth = job.targets("validation")
 
     def validate() -> dict[str, float]:
-        predicted = outputs("validation")
+        predicted = estimated("validation")
         loss = objective.loss(model, predicted, truth)
         metrics = {**compute_metrics(job.task, truth, predicted), "loss": loss}
         if on_evaluation is not None:
@@ -226,8 +228,8 @@ def _sequence_source(job: Job) -> Callable[..., SequenceSource]:
     return functools.partial(AugmentedSource, Augmentation(kinds, config.augment_rate, config.augment_crop))
 
 
-def _adapted(job: Job, model: ProteinModel, objective: Objective) -> tuple[SequenceSource, Outputs]:
-    source = _sequence_source(job)(
+def _adapted(job: Job, model: ProteinModel, objective: Objective) -> SequenceSource:
+    return _sequence_source(job)(
         model.backbone,
         job.sequences("train"),
         job.task.kind,
@@ -238,11 +240,15 @@ def _adapted(job: Job, model: ProteinModel, objective: Objective) -> tuple[Seque
         **_limits(job, objective),
     )
 
+
+def _predicted(job: Job, model: ProteinModel, precision: str) -> Outputs:
+    """Return what predicts a split: in fp32 what `predict` will say, in less an estimate on the way."""
+
     def outputs(split: str) -> Values:
-        predictor = Predictor(model, device=job.choices.device, precision=job.choices.precision)
+        predictor = Predictor(model, device=job.choices.device, precision=precision)
         return _shared(predictor, job.sequences(split), job.strings(job.rows(split)), job.task)
 
-    return source, outputs
+    return outputs
 
 
 def row_embeddings(job: Job, model: ProteinModel) -> Embeddings:

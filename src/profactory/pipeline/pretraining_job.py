@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from profactory.config import PretrainConfig
 from profactory.data.batching import Indices
@@ -224,7 +223,7 @@ def _choose(config: PretrainConfig, start: Start) -> dict[str, Any]:
     chosen = {
         "method": config.method,
         "device": device,
-        "precision": _precision(config, device, reasons),
+        "precision": choose_precision(config, device, reasons),
         "threads": choose_threads(config, reasons),
         "max_length": _max_length(config, start, reasons),
         "tokens_per_batch": config.tokens_per_batch or (65_536 if config.batch_size else 4096),
@@ -237,16 +236,6 @@ def _choose(config: PretrainConfig, start: Start) -> dict[str, Any]:
     if config.patience is None and config.init:
         reasons["patience"] = "a small family is soon learnt by heart"
     return {**chosen, "reasons": reasons}
-
-
-def _precision(config: PretrainConfig, device: str, reasons: dict[str, str]) -> str:
-    """Take bf16 where it is native: twice as fast, with weights and sums kept in 32 bits."""
-    abilities: Mapping[str, Any] = torch.cpu.get_capabilities()
-    native = any(abilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-    if config.precision == "auto" and device == "cpu" and native:
-        reasons["precision"] = "this processor computes in it"
-        return "bf16"
-    return choose_precision(config, device, reasons)
 
 
 def _max_length(config: PretrainConfig, start: Start, reasons: dict[str, str]) -> int:

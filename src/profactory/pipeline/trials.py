@@ -76,7 +76,7 @@ def trained_trial(job: Job, own: Run) -> Trained:
     """Return the model of a finished trial as training left it, for rows of `job` that it did not see."""
     model = ProteinModel.load(own.model_dir)
     model.calibration, model.domain = Calibration(), None  # both are found out anew
-    predictor = Predictor(model, device=job.choices.device, precision=job.choices.precision)
+    predictor = Predictor(model, device=job.choices.device)
 
     def outputs(split: str) -> Values:
         return predictor.predict_outputs(job.sequences(split), strings=job.strings(job.rows(split)))

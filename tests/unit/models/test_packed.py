@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from profactory.models import packed as packed_module
 from profactory.models.backbone import Backbone, TokenBatch
 from profactory.models.packed import packable
 from profactory.models.tuning import Tuning, apply_method
@@ -86,3 +87,19 @@ def test_other_families_and_eager_attention_stay_with_the_library(
     assert packable(esm.network) is esm.network
     assert packable(eager.network) is None
     assert packable(Backbone.load(resolve(str(repo("bert")))).network) is None
+
+
+def test_attention_in_bf16_has_the_gradients_of_the_fused_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    parts = [torch.randn(40, 2, 16).bfloat16().requires_grad_() for _ in range(3)]
+    weights = torch.randn(40, 2, 16)
+    gradients: list[list[Tensor]] = []
+    for most in (packed_module.MOST_PLAIN, 0):
+        monkeypatch.setattr(packed_module, "MOST_PLAIN", most)
+        states = packed_module._one(*parts, 0.0)
+        gradients.append(
+            [states.detach().float(), *torch.autograd.grad((states.float() * weights).sum(), parts)]
+        )
+    for quick, fused in zip(*gradients, strict=True):
+        assert not torch.equal(quick, torch.zeros_like(quick))
+        assert torch.allclose(quick, fused, atol=0.02 * float(fused.abs().max()))

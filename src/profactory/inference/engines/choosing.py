@@ -16,7 +16,7 @@ import torch
 from profactory.errors import ConfigError, ExportError, MissingExtraError
 from profactory.files import atomic_dir, atomic_write_json, cache_dir, read_json, sha256_bytes
 from profactory.inference.engines import Engine
-from profactory.inference.engines.torch_engine import TorchEngine, choose_device
+from profactory.inference.engines.torch_engine import TorchEngine, choose_device, native_bf16
 from profactory.inference.export.parity import differences
 from profactory.models.canaries import SEQUENCES
 
@@ -105,12 +105,6 @@ def difference_from_torch(model: ProteinModel, engine: Engine) -> float:
     if model.task.per_residue:
         difference = difference[np.arange(difference.shape[1]) < batch.lengths.numpy()[:, None]]
     return float(difference.max())
-
-
-def native_bf16() -> bool:
-    """Whether this processor computes in bf16 by itself."""
-    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(bool(getattr(torch.cpu, name, bool)()) for name in checks)
 
 
 def _build(model: ProteinModel, name: str, precision: str, fingerprint: str) -> Engine:

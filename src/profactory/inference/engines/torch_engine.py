@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,6 +94,12 @@ def choose_device(name: str) -> torch.device:
             fix="--device auto; profactory doctor says what is missing",
         ) from error
     return device
+
+
+def native_bf16() -> bool:
+    """Whether this processor computes in bf16 by itself."""
+    abilities: Mapping[str, Any] = torch.cpu.get_capabilities()
+    return any(abilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype | None:
