@@ -29,7 +29,7 @@ def words(tmp_path: Path) -> list[str]:
     """A training that is the same in any number of processes, up to rounding."""
     table = write_table(tmp_path / "t.csv", "regression", rows=47)  # not as many for the one as for the other
     model = tiny_esm(tmp_path / "tiny")
-    exact = ["--dropout", "0", "--device", "cpu", "--batch-size", "4"]
+    exact = ["--precision", "fp32", "--dropout", "0", "--device", "cpu", "--batch-size", "4"]
     return ["train", str(table), "--model", str(model), *exact]
 
 
