@@ -320,10 +320,13 @@ def test_resume_refuses_changed_data(model: Path, tmp_path: Path) -> None:
         profactory.resume(run.path)
 
 
-def test_evaluate_gives_the_numbers_of_the_report(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("settings", [{"method": "freeze"}, {"method": "lora", "precision": "bf16"}])
+def test_evaluate_gives_the_numbers_of_the_report(
+    settings: dict[str, Any], model: Path, tmp_path: Path
+) -> None:
     """A5: the same model on the same rows has the same score wherever it is measured."""
     table = write_table(tmp_path / "t.csv", "single_label_classification")
-    run = train(table, model, tmp_path / "run")
+    run = train(table, model, tmp_path / "run", **settings)
     metrics = profactory.evaluate(run.path, table, split="test", out=tmp_path / "evaluation")
     for name, entry in metrics["test"].items():
         if isinstance(entry, dict) and "value" in entry:

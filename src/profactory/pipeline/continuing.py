@@ -21,7 +21,8 @@ _FREE = ("reasons", "device")
 def same_job(job: Job, run: Run, *, force: bool = False) -> Job:
     """Return the job as the run began it; refuse what would be another run.
 
-    The batch that was settled on when the run began is kept, whatever memory is free now.
+    The batch that was settled on when the run began is kept, whatever memory is free now; so is bf16 or fp32,
+    which every device can compute, whatever this one is fast in.
 
     Parameters
     ----------
@@ -41,8 +42,11 @@ def same_job(job: Job, run: Run, *, force: bool = False) -> Job:
     if not noted.is_file():
         return job  # stopped before anything was done: there is nothing to mix with
     before: dict[str, Any] = read_json(noted)
-    budget = {name: before["choices"][name] for name in ("batch_size", "tokens_per_batch")}
-    job = replace(job, choices=replace(job.choices, **budget))
+    begun = before["choices"]
+    kept = {name: begun[name] for name in ("batch_size", "tokens_per_batch")}
+    if job.config.precision == "auto" and begun["precision"] != "fp16":
+        kept["precision"] = begun["precision"]
+    job = replace(job, choices=replace(job.choices, **kept))
     differences = [*_changed_data(before, job.describe_data()), *_changed_choices(before["choices"], job)]
     if differences and not force:
         raise CheckpointError(

@@ -75,3 +75,14 @@ def test_the_batch_of_the_beginning_is_kept(run: Path) -> None:
     (run / "data.json").write_text(json.dumps(noted))
     with pytest.raises(CheckpointError, match="batches changed"):  # the checkpoint's batches were others
         profactory.resume(run)
+
+
+def test_the_precision_of_the_beginning_is_kept(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted = json.loads((run / "data.json").read_text())
+    for precision in ("bf16", "fp32"):  # as if the processor had been another one
+        (run / "data.json").write_text(
+            json.dumps(noted | {"choices": noted["choices"] | {"precision": precision}})
+        )
+        profactory.resume(run)
+        assert json.loads((run / "data.json").read_text())["choices"]["precision"] == precision
+        Run.open(run).set_status("stopped")
