@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,24 @@ def test_a_model_that_predicts_one_class_for_all(model: Path, tmp_path: Path) ->
     counted = [row["label"] for row in rows if row["split"] == "validation"].count("cytosol") / 40
     assert found["evidence"]["share_of_labels"] == pytest.approx(counted)
     assert found["remedies"][0] == "--class-weights balanced"
+
+
+def test_each_of_several_models_has_its_diagnosis_and_the_whole_counts_them(
+    model: Path, tmp_path: Path
+) -> None:
+    """Labels that nothing in the sequences tells apart, in three folds."""
+    rng = random.Random(0)
+    names = ["cytosol"] * 7 + ["membrane"] * 2 + ["nucleus"]
+    rows = [{"sequence": sequence, "label": rng.choice(names)} for sequence in random_sequences(200)]
+    table = write_rows(tmp_path / "t.csv", rows)
+    out = tmp_path / "run"
+    run = profactory.train(table, model=str(model), method="freeze", out=out, folds=3, epochs=6)
+    each = [read_json(path / "report" / "diagnosis.json") for path in sorted((out / "members").iterdir())]
+    assert len(each) == 3
+    expected = Counter(finding["kind"] for one in each for finding in one["findings"])
+    assert expected["underfitting"]
+    assert run.metrics["members"]["symptoms"] == expected
+    assert f"underfitting in {expected['underfitting']}" in run.report.read_text(encoding="utf-8")
 
 
 def test_a_test_set_of_another_kind(model: Path, tmp_path: Path) -> None:

@@ -74,6 +74,11 @@ class Baselines:
         return Values(np.tile(self.prior, (int(like.lengths.sum()), 1)).astype(np.float32), like.offsets)
 
 
+def fit_constant(task: Task, targets: Values) -> Baselines:
+    """Return the baseline that looks at no sequence alone; `targets` are those of the training split."""
+    return Baselines(task, _prior(task, targets), None)
+
+
 def fit_baselines(
     task: Task,
     sequences: Sequence[str],
@@ -94,7 +99,7 @@ def fit_baselines(
     seed
         For the choice of rows where there are more than are used.
     """
-    fitted = Baselines(task, _prior(task, targets), None)
+    fitted = fit_constant(task, targets)
     if task.per_residue:
         prepare, limit, unit = _residue_rows, MOST_RESIDUES, "residues"
     else:

@@ -7,7 +7,7 @@ widened to hold the value itself where resampling is biased.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -69,6 +69,7 @@ def with_intervals(
     seed: int = 0,
     level: float = 0.95,
     scores: Scores | None = None,
+    only: Collection[str] | None = None,
 ) -> dict[str, Interval]:
     """Compute every metric of a task with its bootstrap interval.
 
@@ -85,6 +86,8 @@ def with_intervals(
         Share that the interval covers.
     scores
         The metrics, if they were computed before.
+    only
+        Metrics that get an interval; all of them if None.
 
     Returns
     -------
@@ -94,7 +97,8 @@ def with_intervals(
     """
     scores = scores or score(task, targets, outputs)
     rows = make_rows(task, targets, outputs)
-    defined = [name for name, value in scores.values.items() if np.isfinite(value)]
+    wanted = scores.values if only is None else only
+    defined = [name for name in wanted if np.isfinite(scores.values[name])]
     found = resample(task, rows, scores.values, samples=samples, seed=seed, only=defined)
     return {
         name: interval_of(value, found.get(name, np.empty(0)), level) for name, value in scores.values.items()

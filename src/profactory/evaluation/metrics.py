@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import (
-    accuracy_score,
-    matthews_corrcoef,
     mean_absolute_error,
     mean_squared_error,
     precision_recall_fscore_support,
@@ -110,23 +108,23 @@ def mean_defined(values: Sequence[float] | Array) -> float:
 
 
 def _score_classes(task: Task, rows: Rows) -> Scores:
-    truth, predicted = rows.truth, rows.scores.argmax(axis=1)
-    per_class = precision_recall_fscore_support(
-        truth, predicted, labels=np.arange(task.n_outputs), zero_division=0
-    )
-    precision, recall, f1, support = (np.asarray(column) for column in per_class)
-    chosen = np.bincount(predicted, minlength=task.n_outputs)
+    truth, predicted, n = rows.truth, rows.scores.argmax(axis=1), task.n_outputs
+    # After every epoch: from one table of counts, which is many times faster than a call for each metric.
+    counts = np.bincount(truth * n + predicted, minlength=n * n).reshape(n, n)
+    hits, support, chosen = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
+    precision, recall = hits / np.maximum(chosen, 1), hits / np.maximum(support, 1)
+    f1 = 2 * hits / np.maximum(support + chosen, 1)
     used = (support + chosen) > 0
     areas = _areas(truth[:, None] == np.arange(task.n_outputs), rows.scores)
     scores = Scores(
         {
-            "accuracy": accuracy_score(truth, predicted),
+            "accuracy": hits.sum() / len(truth),
             "balanced_accuracy": recall[support > 0].mean(),
             "precision_macro": precision[used].mean(),
             "recall_macro": recall[used].mean(),
             "f1_macro": f1[used].mean(),
-            "f1_micro": accuracy_score(truth, predicted),
-            "mcc": matthews_corrcoef(truth, predicted) if (support > 0).sum() > 1 else NAN,
+            "f1_micro": hits.sum() / len(truth),
+            "mcc": _mcc(counts) if (support > 0).sum() > 1 else NAN,
             "auroc": mean_defined(areas[0]),
             "auprc": mean_defined(areas[1]),
         },
@@ -142,6 +140,14 @@ def _score_classes(task: Task, rows: Rows) -> Scores:
         scores.reasons |= dict.fromkeys(("mcc", "auroc", "auprc"), ONE_CLASS)
     scores.notes += _absent_note(task, support)
     return scores
+
+
+def _mcc(counts: Array) -> float:
+    """Return the correlation (Gorodkin 2004) of counts ``(labels, predicted)``."""
+    labels, predicted = counts.sum(axis=1).astype(np.float64), counts.sum(axis=0).astype(np.float64)
+    total = labels.sum()
+    spread = (total**2 - predicted @ predicted) * (total**2 - labels @ labels)
+    return float((counts.trace() * total - predicted @ labels) / np.sqrt(spread)) if spread > 0 else 0.0
 
 
 def _score_sets(task: Task, rows: Rows) -> Scores:

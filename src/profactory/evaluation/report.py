@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -192,26 +192,48 @@ def _measure_certainty(
     return {**calibration.to_dict(), "measured": measured, "sentence": sentence}
 
 
-def measure(task: Task, targets: Values, outputs: Values, *, seed: int = 0) -> tuple[dict[str, Any], Scores]:
-    """Return each metric as in ``metrics.json`` (``value``, ``low``, ``high``), and the scores behind it."""
+def measure(
+    task: Task, targets: Values, outputs: Values, *, seed: int = 0, only: Collection[str] | None = None
+) -> tuple[dict[str, Any], Scores]:
+    """Return each metric as in ``metrics.json`` (``value``, ``low``, ``high``), and the scores behind it.
+
+    `only` names the metrics that get an interval; all of them if None.
+    """
     scores = score(task, targets, outputs)
-    found = with_intervals(task, targets, outputs, samples=SAMPLES, seed=seed, scores=scores)
+    found = with_intervals(task, targets, outputs, samples=SAMPLES, seed=seed, scores=scores, only=only)
     return {name: _entry(name, interval, scores) for name, interval in found.items()}, scores
+
+
+def measure_splits(
+    task: Task,
+    splits: Mapping[str, EvaluatedSplit],
+    *,
+    seed: int = 0,
+    only: Collection[str] | None = None,
+) -> tuple[dict[str, Any], dict[str, Scores]]:
+    """Return what ``metrics.json`` says of every split, and the scores behind it; `only` as for measure."""
+    measured = {
+        name: measure(task, split.targets, split.outputs, seed=seed, only=only)
+        for name, split in splits.items()
+    }
+    scores = {name: found for name, (_, found) in measured.items()}
+    return {
+        **{name: entries for name, (entries, _) in measured.items()},
+        "task": str(task.kind),
+        "main_split": _main_split(splits),
+        "main_metric": main_metric(task),
+        "counts": {name: _counts(task, split) for name, split in splits.items()},
+        "per_class" if task.is_classification else "per_target": {
+            name: [_finite(row) for row in found.table] for name, found in scores.items()
+        },
+    }, scores
 
 
 def _measure(
     task: Task, splits: Mapping[str, EvaluatedSplit], main: str, baseline_notes: Sequence[str], seed: int
 ) -> dict[str, Any]:
     """Return the content of ``metrics.json``."""
-    metrics: dict[str, Any] = {}
-    tables: dict[str, Any] = {}
-    notes: dict[str, Any] = {}
-    measured: dict[str, Scores] = {}
-    for name, split in splits.items():
-        metrics[name], scores = measure(task, split.targets, split.outputs, seed=seed)
-        tables[name] = [_finite(row) for row in scores.table]
-        notes[name] = scores.notes
-        measured[name] = scores
+    metrics, measured = measure_splits(task, splits, seed=seed)
     chosen = splits[main]
     metrics["baselines"] = {}
     floors: dict[str, Scored] = {}
@@ -220,13 +242,9 @@ def _measure(
         floors[name] = (outputs, scores)
     model = (chosen.outputs, measured[main])
     verdict = compare(task, chosen.targets, model, floors, main_metric(task), seed=seed)
+    notes = {name: scores.notes for name, scores in measured.items()}
     return metrics | {
-        "task": str(task.kind),
-        "main_split": main,
-        "main_metric": main_metric(task),
-        "counts": {name: _counts(task, split) for name, split in splits.items()},
         "comparison": verdict.to_dict() if verdict is not None else None,
-        "per_class" if task.is_classification else "per_target": tables,
         "notes": {**notes, "baselines": list(baseline_notes)},
         "intervals": Method(0.95, SAMPLES, seed).sentence(),
     }

@@ -234,7 +234,8 @@ class Backbone(nn.Module):
 
     def train(self, mode: bool = True) -> Backbone:
         """Set the mode; a frozen backbone stays in evaluation mode, so that its output never changes."""
-        super().train(mode and not self.frozen)
+        if self.training or not self.frozen:  # else it is as it must be
+            super().train(mode and not self.frozen)
         return self
 
     def checkpoint_gradients(self) -> None:

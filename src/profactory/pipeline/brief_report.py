@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from accelerate import PartialState
 from safetensors.numpy import save_file
 
-from profactory.evaluation.metrics import compute_metrics
+from profactory.evaluation.baselines import fit_constant
+from profactory.evaluation.names import main_metric
 from profactory.evaluation.predictions import write_predictions
+from profactory.evaluation.report import EvaluatedSplit, measure_splits
 from profactory.files import atomic_dir, atomic_write_json
 from profactory.pipeline.fitting import Trained
 from profactory.pipeline.preparation import Job
-from profactory.pipeline.reporting import keep_model
+from profactory.pipeline.reporting import diagnosing, keep_model
 from profactory.runs import Run
+from profactory.runs.layout import plain
 
 OUTPUTS = "outputs.safetensors"
 
@@ -27,18 +28,21 @@ def report_briefly(job: Job, trained: Trained, run: Run) -> None:
         return
     run.set_status("evaluating")
     task, outputs = keep_model(job, trained, outputs, run)
-    metrics = {name: compute_metrics(task, job.targets(name), outputs[name]) for name in names}
+    splits = {
+        name: EvaluatedSplit(job.targets(name), outputs[name], job.dataset.select(job.rows(name)).table)
+        for name in names
+    }
+    # An interval of the main metric alone, which the diagnosis looks at.
+    metrics, _ = measure_splits(task, splits, seed=job.config.seed, only=[main_metric(task)])
+    constant = fit_constant(task, job.targets("train"))
+    diagnosis = diagnosing(job, trained, list(run.events()), constant)(metrics)
     with atomic_dir(run.report_dir) as folder:
-        for name in names:
-            table = job.dataset.select(job.rows(name)).table
-            write_predictions(folder / f"predictions_{name}.csv", table, task.decode(outputs[name]))
+        for name, split in splits.items():
+            write_predictions(folder / f"predictions_{name}.csv", split.table, task.decode(outputs[name]))
         save_file({name: np.ascontiguousarray(o.values) for name, o in outputs.items()}, folder / OUTPUTS)
-        plain = {name: {key: {"value": _finite(v)} for key, v in m.items()} for name, m in metrics.items()}
-        atomic_write_json(folder / "metrics.json", {**plain, "task": str(task.kind), "main_split": names[-1]})
-    numbers = {name: value for name, value in metrics[names[-1]].items() if math.isfinite(value)}
+        atomic_write_json(folder / "metrics.json", metrics)
+        atomic_write_json(folder / "diagnosis.json", plain(diagnosis.to_dict()))
+    main = metrics[names[-1]]
+    numbers = {name: entry["value"] for name, entry in main.items() if entry["value"] is not None}
     run.emit("finished", split=names[-1], metrics=numbers)
     run.set_status("finished", metrics=numbers, eta_seconds=None)
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

@@ -71,12 +71,13 @@ def report_ensemble(plan: Plan, run: Run, places: Mapping[str, Path], leakage: L
     measured = list(jobs)[-1]
     members = _members(places, measured)
     found = summarise(list(members.values()), plan.groups, held_out=plan.held_out)
+    symptoms = _symptoms(places)
     report = write_report(
         run.report_dir,
         task=task,
         splits=splits,
         baseline_notes=notes,
-        run_info=_run_info(plan, run, found),
+        run_info=_run_info(plan, run, found) | {"how the models trained": _tell(symptoms, len(members))},
         data_info=data_info(plan.job),
         warnings=_warnings(plan, list(jobs)),
         relatives=relatives(plan.job, leakage) if leakage else None,
@@ -85,6 +86,7 @@ def report_ensemble(plan: Plan, run: Run, places: Mapping[str, Path], leakage: L
         beside=(PAGE, "members.csv"),
     )
     write_members_page(run.report_dir, places, members, measured)
+    report.metrics["members"] = {"symptoms": dict(symptoms)}
     _add_members(plan, run, report.metrics, members, found)
     write_card(run.model_dir, run.path)
     main = report.metrics[report.metrics["main_split"]]
@@ -93,6 +95,20 @@ def report_ensemble(plan: Plan, run: Run, places: Mapping[str, Path], leakage: L
     run.set_status("finished", metrics=numbers, step=None, total_steps=None, unit=None, eta_seconds=None)
     if report.metrics["comparison"]:
         log.info("%s", report.metrics["comparison"]["sentence"])
+    log.log(logging.WARNING if symptoms else logging.INFO, "%s", _tell(symptoms, len(members)))
+
+
+def _symptoms(places: Mapping[str, Path]) -> Counter[str]:
+    """Count the members that show each symptom."""
+    found = [read_json(place / "report" / "diagnosis.json")["findings"] for place in places.values()]
+    return Counter(kind for findings in found for kind in {finding["kind"] for finding in findings})
+
+
+def _tell(symptoms: Counter[str], models: int) -> str:
+    if not symptoms:
+        return f"Nothing unusual was found in the course of the {models} trainings."
+    counts = (f"{kind.replace('_', ' ')} in {count}" for kind, count in symptoms.most_common())
+    return f"Of {models} trainings: {', '.join(counts)}; see diagnosis.json of each."
 
 
 def _settle(job: Job, truth: Values, outputs: Values) -> tuple[Task, Calibration]:
@@ -177,7 +193,7 @@ def _add_members(
     found: Mapping[str, Repeated],
 ) -> None:
     """Write the members into ``metrics.json``, and as a table of their own."""
-    metrics["members"] = {
+    metrics["members"] |= {
         "names": list(members),
         "folds": plan.folds,
         "seeds": sorted({member.seed for member in plan.members}),

@@ -19,8 +19,8 @@ from profactory.files import atomic_write_text
 from profactory.runs import Run
 
 PAGE = "members.html"
-_SHOWN = ("log.txt", "events.jsonl", "report/metrics.json", "report/predictions_validation.csv",
-          "report/predictions_test.csv")  # fmt: skip
+_SHOWN = ("log.txt", "events.jsonl", "report/metrics.json", "report/diagnosis.json",
+          "report/predictions_validation.csv", "report/predictions_test.csv")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from profactory.data.domain import Domain
 from profactory.data.leakage import Leakage, not_compared
 from profactory.evaluation.baselines import Baselines, fit_baselines
 from profactory.evaluation.calibration import fit_calibration
-from profactory.evaluation.diagnosis import diagnose
+from profactory.evaluation.diagnosis import Diagnosis, diagnose
 from profactory.evaluation.domain import FEWEST_ROWS, MOST_EMBEDDINGS, chosen_rows, fit_domain
 from profactory.evaluation.report import EvaluatedSplit, write_report
 from profactory.pipeline.fitting import Trained
@@ -59,13 +59,7 @@ def report_run(
         splits=splits,
         baseline_notes=baselines.notes,
         history=events,
-        diagnose=functools.partial(
-            diagnose,
-            events,
-            reference_loss=_constant_loss(trained, baselines),
-            settings={**job.config.model_dump(mode="json"), **job.choices.to_dict()},
-            leakage=leakage.to_dict() if leakage else None,
-        ),
+        diagnose=diagnosing(job, trained, events, baselines, leakage),
         run_info=_run_info(job, trained, run),
         data_info=data_info(job),
         warnings=warnings_of(job, names),
@@ -145,10 +139,23 @@ def baselines_of(job: Job, task: Task) -> Baselines:
     )
 
 
-def _constant_loss(trained: Trained, baselines: Baselines) -> float:
-    """Return the training loss of predicting the same for everything: what losses are compared with."""
+def diagnosing(
+    job: Job,
+    trained: Trained,
+    events: list[dict[str, Any]],
+    baselines: Baselines,
+    leakage: Leakage | None = None,
+) -> Callable[[Mapping[str, Any]], Diagnosis]:
+    """Return what says how a training went, given the content of its ``metrics.json``."""
     targets = trained.objective.targets
-    return trained.objective.loss(trained.model, baselines.constant(targets), targets)
+    return functools.partial(
+        diagnose,
+        events,
+        # Of predicting the same for everything: what losses are compared with.
+        reference_loss=trained.objective.loss(trained.model, baselines.constant(targets), targets),
+        settings={**job.config.model_dump(mode="json"), **job.choices.to_dict()},
+        leakage=leakage.to_dict() if leakage else None,
+    )
 
 
 def _evaluated(job: Job, split: str, outputs: Values, baselines: Baselines) -> EvaluatedSplit:

@@ -9,15 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from profactory.errors import ConfigError
 from profactory.training.batch_source import InBlocks
-
-T = TypeVar("T")
 
 
 def sharding_wanted(processes: int) -> bool:
