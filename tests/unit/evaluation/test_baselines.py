@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
-import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
@@ -150,14 +148,3 @@ def test_residue_baseline_for_truncated_outputs() -> None:
     out = fitted.predict(texts, Values(np.zeros(short[-1]), short))
     whole = fitted.predict(texts, Values(truth, offsets))["composition"]
     assert np.array_equal(out["composition"][3], whole[3][:25])
-
-
-@pytest.mark.parametrize("classes", [2, 10])
-def test_six_thousand_sequences_take_seconds(classes: int) -> None:
-    texts = sequences(6000, low=80, high=120)
-    rng = np.random.default_rng(0)
-    truth = rng.integers(classes, size=6000)
-    task = Task(TaskKind.SINGLE_LABEL, tuple(map(str, range(classes))))
-    started = time.perf_counter()
-    fit_baselines(task, texts, Values(truth), validation=(texts[:500], Values(truth[:500])))
-    assert time.perf_counter() - started < 10

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -184,8 +183,6 @@ def test_paired_difference_uses_the_pairing() -> None:
 
 def test_large_sets_take_fewer_samples_but_enough() -> None:
     task, targets, outputs = classes_case(tuple("abcdefghij"), n=4000)
-    started = time.perf_counter()
     found = with_intervals(task, targets, outputs, samples=1000)
-    assert time.perf_counter() - started < 15  # about 1.5 s on an idle core
     assert found["accuracy"].samples == 1000
     assert all(interval.samples >= 100 for interval in found.values())
