@@ -29,11 +29,14 @@ $(VENV)/.docs: $(VENV)/.dev
 	$(PIP) -e ".[docs]"
 	touch $@
 
+# The longest files first, and a third worker for two cores: tests of the page and of killed runs mostly wait.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/.dev  ## what CI runs: all tests but those of `make test-all` and of GPUs
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and not extensive" $(PYTEST_FLAGS)
+	$(PYTEST) -m "not gpu and not extensive" $(PYTEST_FLAGS) tests/web tests/integration tests
 
 test-all: $(VENV)/.dev  ## with the examples of every page and the benchmarks at a small size: some minutes more
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu" $(PYTEST_FLAGS)
+	$(PYTEST) -m "not gpu" $(PYTEST_FLAGS) tests/web tests/integration tests
 
 chaos: $(VENV)/.dev  ## the long form of tests/chaos: 200 kills, full disks, races
 	CHAOS_KILLS=200 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/chaos $(PYTEST_FLAGS)
