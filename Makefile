@@ -29,8 +29,8 @@ $(VENV)/.docs: $(VENV)/.dev
 	$(PIP) -e ".[docs]"
 	touch $@
 
-# The longest files first, and a third worker for two cores: tests of the page and of killed runs mostly wait.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+# The longest files first, so that no worker is left alone with them at the end.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/.dev  ## what CI runs: all tests but those of `make test-all` and of GPUs
 	$(PYTEST) -m "not gpu and not extensive" $(PYTEST_FLAGS) tests/web tests/integration tests
