@@ -212,5 +212,13 @@ def processor_seconds() -> float:
 
 def peak_memory() -> int:
     """Return the largest resident size of this process so far, in kB; getrusage would count its parent's."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
+    return memory_of("self", "VmHWM")
+
+
+def memory_of(process: int | str, kind: str) -> int:
+    """Return what the system notes of a process's memory, in kB; 0 if it has ended."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith(kind)), 0)

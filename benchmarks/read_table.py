@@ -23,6 +23,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from measuring import peak_memory
+
 from profactory.files import sha256_file
 
 HERE = Path(__file__)
@@ -96,12 +98,6 @@ def measure_here(name: str, path: str) -> dict[str, float]:
     rows = RUNS[name](path)
     seconds = time.perf_counter() - start
     return {"rows": rows, "seconds": round(seconds, 3), "peak_mb": round((peak_memory() - before) / 1024, 1)}
-
-
-def peak_memory() -> int:
-    """Return the largest resident size of this process so far, in kB; getrusage would count its parent's."""
-    status = Path("/proc/self/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
 
 
 def measure(name: str, path: Path) -> dict[str, float]:

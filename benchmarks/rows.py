@@ -58,7 +58,7 @@ def measure(word: str, table: Path, model: Path, folder: Path) -> dict[str, floa
     with log.open("w") as handle:
         process = subprocess.Popen(words, cwd=folder, env=environment, stdout=handle, stderr=handle)
         while process.poll() is None:
-            peak = max(peak, anonymous(process.pid))
+            peak = max(peak, measuring.memory_of(process.pid, "RssAnon"))
             if enough and any(enough in file.read_text() for file in (log, events) if file.is_file()):
                 process.send_signal(signal.SIGINT)
                 process.wait()
@@ -67,15 +67,6 @@ def measure(word: str, table: Path, model: Path, folder: Path) -> dict[str, floa
     if process.returncode not in (0, 128 + signal.SIGINT):
         raise SystemExit(log.read_text()[-4000:])
     return {"anonymous_mb": round(peak / 1024), "seconds": round(time.perf_counter() - begun)}
-
-
-def anonymous(process: int) -> int:
-    """Return the pages of a process that no file backs, in kB; 0 if it has ended."""
-    try:
-        lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("RssAnon")), 0)
 
 
 def main() -> None:

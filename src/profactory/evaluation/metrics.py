@@ -22,6 +22,7 @@ from sklearn.metrics import (
     r2_score,
 )
 
+from profactory.evaluation.kernels.classes import class_averages, class_rates
 from profactory.evaluation.names import check_monitor, known_metrics, main_metric, positive_class
 from profactory.evaluation.ranking import area_precision_recall, area_roc, f1_max
 from profactory.evaluation.rows import Array, Floats, Rows, make_rows
@@ -112,19 +113,14 @@ def _score_classes(task: Task, rows: Rows) -> Scores:
     # After every epoch: from one table of counts, which is many times faster than a call for each metric.
     counts = np.bincount(truth * n + predicted, minlength=n * n).reshape(n, n)
     hits, support, chosen = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
-    precision, recall = hits / np.maximum(chosen, 1), hits / np.maximum(support, 1)
-    f1 = 2 * hits / np.maximum(support + chosen, 1)
-    used = (support + chosen) > 0
+    right, said, true = (part[:, None].astype(np.float64) for part in (hits, chosen, support))  # one sample
+    rates = class_rates(right, said, true)
+    averages = class_averages(right, said, true, rates)
+    precision, recall, f1 = (rates[name][:, 0] for name in ("precision", "recall", "f1"))
     areas = _areas(truth[:, None] == np.arange(task.n_outputs), rows.scores)
     scores = Scores(
         {
-            "accuracy": hits.sum() / len(truth),
-            "balanced_accuracy": recall[support > 0].mean(),
-            "precision_macro": precision[used].mean(),
-            "recall_macro": recall[used].mean(),
-            "f1_macro": f1[used].mean(),
-            "f1_micro": hits.sum() / len(truth),
-            "mcc": _mcc(counts) if (support > 0).sum() > 1 else NAN,
+            **{name: float(values[0]) for name, values in averages.items()},
             "auroc": mean_defined(areas[0]),
             "auprc": mean_defined(areas[1]),
         },
@@ -140,14 +136,6 @@ def _score_classes(task: Task, rows: Rows) -> Scores:
         scores.reasons |= dict.fromkeys(("mcc", "auroc", "auprc"), ONE_CLASS)
     scores.notes += _absent_note(task, support)
     return scores
-
-
-def _mcc(counts: Array) -> float:
-    """Return the correlation (Gorodkin 2004) of counts ``(labels, predicted)``."""
-    labels, predicted = counts.sum(axis=1).astype(np.float64), counts.sum(axis=0).astype(np.float64)
-    total = labels.sum()
-    spread = (total**2 - predicted @ predicted) * (total**2 - labels @ labels)
-    return float((counts.trace() * total - predicted @ labels) / np.sqrt(spread)) if spread > 0 else 0.0
 
 
 def _score_sets(task: Task, rows: Rows) -> Scores:

@@ -47,7 +47,7 @@ def same_job(job: Job, run: Run, *, force: bool = False) -> Job:
     if job.config.precision == "auto" and begun["precision"] != "fp16":
         kept["precision"] = begun["precision"]
     job = replace(job, choices=replace(job.choices, **kept))
-    differences = [*_changed_data(before, job.describe_data()), *_changed_choices(before["choices"], job)]
+    differences = [*_changed_data(before, job.describe_data()), *_changed_choices(begun, job)]
     if differences and not force:
         raise CheckpointError(
             f"The run {run.path.name} cannot go on as it began: {len(differences)} thing(s) changed.",

@@ -9,6 +9,44 @@ from profactory.evaluation.kernels.base import Metrics, count_table, divide, div
 from profactory.evaluation.rows import Array, Floats, Ints
 
 
+def class_rates(right: Floats, predicted: Floats, true: Floats) -> Metrics:
+    """Return precision, recall and F1 of each class from its counts, ``(classes, samples)`` each."""
+    return {
+        "precision": divide_or_zero(right, predicted),
+        "recall": divide_or_zero(right, true),
+        "f1": divide_or_zero(2 * right, predicted + true),
+    }
+
+
+def class_averages(right: Floats, predicted: Floats, true: Floats, rates: Metrics) -> Metrics:
+    """Return what all classes give together, ``(samples,)`` each.
+
+    Parameters
+    ----------
+    right, predicted, true
+        Counts per class, ``(classes, samples)``.
+    rates
+        From :func:`class_rates`.
+    """
+    total = true.sum(axis=0)
+    used = ((predicted + true) > 0).sum(axis=0)
+    accuracy = divide(right.sum(axis=0), total)
+    # The correlation of Gorodkin (2004, https://doi.org/10.1016/j.compbiolchem.2004.09.006).
+    covariance = right.sum(axis=0) * total - (predicted * true).sum(axis=0)
+    spread_true = total**2 - (true**2).sum(axis=0)
+    spread_predicted = total**2 - (predicted**2).sum(axis=0)
+    mcc = divide_or_zero(covariance, np.sqrt(spread_true * spread_predicted))
+    return {
+        "accuracy": accuracy,
+        "balanced_accuracy": divide(rates["recall"].sum(axis=0), (true > 0).sum(axis=0)),
+        "precision_macro": divide(rates["precision"].sum(axis=0), used),
+        "recall_macro": divide(rates["recall"].sum(axis=0), used),
+        "f1_macro": divide(rates["f1"].sum(axis=0), used),
+        "f1_micro": accuracy,
+        "mcc": np.where(spread_true > 0, mcc, np.nan),
+    }
+
+
 class ClassCounts:
     """Counting metrics of exclusive classes: from true, predicted and right counts per class."""
 
@@ -36,27 +74,9 @@ class ClassCounts:
 
     def __call__(self, weights: Floats) -> Metrics:
         right, predicted, true = (self.table @ weights).reshape(3, self.classes, -1)  # (classes, samples)
-        total = true.sum(axis=0)
-        used = (predicted + true) > 0
-        precision, recall = divide_or_zero(right, predicted), divide_or_zero(right, true)
-        f1 = divide_or_zero(2 * right, predicted + true)
-        accuracy = divide(right.sum(axis=0), total)
-        covariance = right.sum(axis=0) * total - (predicted * true).sum(axis=0)
-        spread_true = total**2 - (true**2).sum(axis=0)
-        spread_predicted = total**2 - (predicted**2).sum(axis=0)
-        mcc = divide_or_zero(covariance, np.sqrt(spread_true * spread_predicted))
-        return {
-            "accuracy": accuracy,
-            "balanced_accuracy": divide(recall.sum(axis=0), (true > 0).sum(axis=0)),
-            "precision_macro": divide(precision.sum(axis=0), used.sum(axis=0)),
-            "recall_macro": divide(recall.sum(axis=0), used.sum(axis=0)),
-            "f1_macro": divide(f1.sum(axis=0), used.sum(axis=0)),
-            "f1_micro": accuracy,
-            "mcc": np.where(spread_true > 0, mcc, np.nan),
-            "precision": precision[-1],
-            "recall": recall[-1],
-            "f1": f1[-1],
-        }
+        rates = class_rates(right, predicted, true)
+        of_last = {name: values[-1] for name, values in rates.items()}
+        return class_averages(right, predicted, true, rates) | of_last
 
 
 class SetCounts:
