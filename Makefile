@@ -29,14 +29,14 @@ $(VENV)/.docs: $(VENV)/.dev
 	$(PIP) -e ".[docs]"
 	touch $@
 
-# The longest files first, so that no worker is left alone with them at the end.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# In the order of tests/conftest.py. A worker that dies ends the run: pytest-xdist would wait for it for ever.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test: $(VENV)/.dev  ## what CI runs: all tests but those of `make test-all` and of GPUs
-	$(PYTEST) -m "not gpu and not extensive" $(PYTEST_FLAGS) tests/web tests/integration tests
+	$(PYTEST) -m "not gpu and not extensive" $(PYTEST_FLAGS) tests
 
 test-all: $(VENV)/.dev  ## with the examples of every page and the benchmarks at a small size: some minutes more
-	$(PYTEST) -m "not gpu" $(PYTEST_FLAGS) tests/web tests/integration tests
+	$(PYTEST) -m "not gpu" $(PYTEST_FLAGS) tests
 
 chaos: $(VENV)/.dev  ## the long form of tests/chaos: 200 kills, full disks, races
 	CHAOS_KILLS=200 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/chaos $(PYTEST_FLAGS)

@@ -11,11 +11,18 @@ import pytest
 # Nothing depends on the time that a test takes.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+TESTS = Path(__file__).parent
 # Before anything imports torch or the Hub client.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["MPLBACKEND"] = "Agg"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no worker of `make test` is left alone with them at the end."""
+    items.sort(key=lambda item: not item.path.is_relative_to(TESTS / "web"))
+    items.sort(key=lambda item: not item.path.is_relative_to(TESTS / "integration"))
 
 
 @pytest.fixture(autouse=True)

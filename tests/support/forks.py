@@ -74,6 +74,17 @@ def profactory_process(
     return Process(process, log)
 
 
+def exit_code(function: Callable[..., object], *arguments: object, timeout: float = 120.0) -> int:
+    """Call a function in a process of its own and return that process's exit code, negative for a signal."""
+    process = _server.Process(target=function, args=arguments)
+    process.start()
+    process.join(timeout)
+    if process.exitcode is None:
+        process.kill()
+        raise AssertionError(f"still at work after {timeout} s")
+    return process.exitcode
+
+
 def _take_place(place: dict[str, str]) -> None:
     os.environ.update(place)
 

@@ -23,16 +23,10 @@ from profactory.training.checkpoint import (
     save_checkpoint,
     verify_checkpoint,
 )
+from tests.support.dying import save_and_die, tensors
+from tests.support.forks import exit_code
 
 FILES = ("manifest.json", "model.safetensors", "optimizer.safetensors", "rng.safetensors", "state.json")
-
-
-def tensors(value: float = 1.0) -> dict[str, dict[str, torch.Tensor]]:
-    return {
-        "model": {"w": torch.full((3, 2), value), "b": torch.arange(4)},
-        "optimizer": {"w:exp_avg": torch.full((3, 2), value / 3)},
-        "rng": {"cpu": torch.get_rng_state()},
-    }
 
 
 @pytest.fixture
@@ -213,30 +207,10 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path):
 
 
 def killed_at(call: int, folder: Path) -> bool:
-    """Save step 20 in a child that SIGKILLs itself at its n-th touch of the disk; True if it got that far."""
-    child = os.fork()
-    if child:
-        _, status = os.waitpid(child, 0)
-        return os.WIFSIGNALED(status)
-    count = 0
-
-    def counting(function):
-        def wrapped(*args, **kwargs):
-            nonlocal count
-            count += 1
-            if count == call:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(*args, **kwargs)
-
-        return wrapped
-
-    os.fsync, os.rename, os.mkdir = counting(os.fsync), counting(os.rename), counting(os.mkdir)
-    for name in ("rename", "replace", "write_bytes", "write_text", "mkdir"):
-        setattr(Path, name, counting(getattr(Path, name)))
-    module.save_file = counting(module.save_file)
-    save_checkpoint(folder, 20, tensors(), {"position": 20})
-    prune_checkpoints(folder, keep=1, best=3)
-    os._exit(0)
+    """Return whether :func:`save_and_die` was killed; False when it got to its end before that call."""
+    code = exit_code(save_and_die, call, folder)
+    assert code in (0, -signal.SIGKILL)
+    return code != 0
 
 
 def test_killed_at_every_single_step_of_the_commit(two):
