@@ -30,7 +30,7 @@ PAGES = [
 #: Pages that docs/hooks.py makes while the site is built.
 MADE = {DOCS / "reference/cli.md", DOCS / "reference/configuration.md", DOCS / "faq.md", DOCS / "faq.zh.md"}
 #: What a stranger reads first; the examples of all other pages are run by `make test-all`.
-FIRST = (ROOT / "README.md", DOCS / "tutorial.md", ROOT / "examples/localisation/README.md")
+FIRST = (ROOT / "README.md", DOCS / "tutorial.md")
 #: Commands that cannot be run here, and why.
 NOT_RUN = {
     r"(pip|make|ssh|sbatch|hf|docker) ": "not ours",

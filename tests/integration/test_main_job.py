@@ -345,7 +345,9 @@ LAUNCHERS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", LAUNCHERS)
+@pytest.mark.parametrize(
+    "launcher", ["torchrun", pytest.param("accelerate launch", marks=pytest.mark.extensive)]
+)
 def test_two_processes_train_the_same_model_as_one(launcher: str, model: Path, tmp_path: Path) -> None:
     """The command under a launcher: same effective batch, same loss trace, same test metrics, one report."""
     table = write_table(tmp_path / "t.csv", "regression", rows=64)

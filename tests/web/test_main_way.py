@@ -99,8 +99,7 @@ def _same_in_a_terminal(server: Server, command: str, config: dict[str, object])
         (server.folder / arguments[0]).absolute()
     )
     flags = {word.partition("=")[0]: word.partition("=")[2] for word in arguments[1:]}
-    asked = {name: str(config[name]) for name in ("method", "epochs", "batch_size")}
-    assert flags == {
-        "--out": f"runs/{RUN}", "--method": asked["method"], "--epochs": asked["epochs"],
-        "--batch-size": asked["batch_size"],
-    }  # fmt: skip
+    asked = {name: str(config[name]) for name in ("method", "epochs", "batch_size", "patience")}
+    assert flags == {"--out": f"runs/{RUN}"} | {
+        f"--{name.replace('_', '-')}": value for name, value in asked.items()
+    }

@@ -108,7 +108,7 @@ def test_why_mmseqs_failed(code: int, words: str, said: str) -> None:
 
 
 @needs_mmseqs
-@pytest.mark.parametrize("folded", [False, True])
+@pytest.mark.parametrize("folded", [False, pytest.param(True, marks=pytest.mark.extensive)])
 def test_no_bundled_relative_is_across_by_local_alignment(folded: bool) -> None:
     """Every pair across the parts, aligned by biotite's Smith-Waterman, which knows nothing of k-mers."""
     from biotite.sequence import ProteinSequence

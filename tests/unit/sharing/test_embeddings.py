@@ -155,7 +155,7 @@ def test_a_trained_model_is_embedded_with_its_adapter(tiny: Path, source: Path, 
     assert np.abs(tuned - plain).max() > 0.01
 
 
-@pytest.mark.slow
+@pytest.mark.extensive
 def test_a_picture(tiny: Path, tmp_path: Path) -> None:
     pytest.importorskip("umap")
     source = tmp_path / "in.csv"

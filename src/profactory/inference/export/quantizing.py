@@ -37,7 +37,8 @@ def quantize_int8(graph: Path, file: Path, about: Mapping[str, Any]) -> None:
             graph,
             made,
             op_types_to_quantize=["MatMul", "Gemm"],
-            weight_type=QuantType.QInt8,
+            # Unsigned: products of signed weights saturate on processors without VNNI, silently.
+            weight_type=QuantType.QUInt8,
             per_channel=True,
             use_external_data_format=large,
         )
