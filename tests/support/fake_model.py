@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from profactory.data.domain import Domain
-from profactory.models.backbone import TokenBatch
+from profactory.models.batch import TokenBatch
 from profactory.models.extra_inputs import ExtraInputs, Sample
 from profactory.tasks import Calibration, Task
 

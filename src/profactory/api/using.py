@@ -24,8 +24,8 @@ def load(run: str | Path, **machine: Any) -> Predictor:
     run
         Run directory or its ``model`` folder.
     **machine
-        ``engine`` (torch, openvino, onnx, auto), ``device``, ``precision``, ``tokens_per_batch`` and
-        ``long``; see :func:`profactory.inference.opening.open_predictor`.
+        ``engine`` (torch, openvino, onnx, auto), ``device``, ``precision``, ``tokens_per_batch``, ``long``
+        and ``trust_remote_code``; see :func:`profactory.inference.opening.open_predictor`.
     """
     from profactory.inference.opening import open_predictor
 
@@ -130,7 +130,7 @@ def evaluate(
     structures, missing_structure
         As for :func:`train`, for models that read structures.
     **machine
-        ``device``, ``precision``, ``tokens_per_batch``.
+        ``device``, ``precision``, ``tokens_per_batch``, ``trust_remote_code``.
 
     Returns
     -------
@@ -158,6 +158,7 @@ def embed(
     color_by: str | None = None,
     device: str = "auto",
     precision: str = "fp32",
+    trust_remote_code: bool = False,
 ) -> EmbedReport:
     """Write the embeddings of the sequences of a file.
 
@@ -181,6 +182,8 @@ def embed(
         A picture of the embeddings (PNG), and the column of the input that colours it.
     device, precision
         Of the computation.
+    trust_remote_code
+        Run Python code from the model's repository, for families that need it.
     """
     from profactory.pipeline.embed import embed_file
 
@@ -198,4 +201,5 @@ def embed(
         color_by=color_by,
         device=device,
         precision=precision,
+        trust_remote_code=trust_remote_code,
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from profactory.cli import terminal
-from profactory.cli.flags import OUTPUT, Device, Json, Overwrite, Precision
+from profactory.cli.flags import OUTPUT, Device, Json, Overwrite, Precision, TrustRemoteCode
 
 
 def embed(
@@ -27,6 +27,7 @@ def embed(
     json: Json = False,
     device: Device = "auto",
     precision: Precision = "fp32",
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Write the embeddings of sequences, one vector each or one per residue.
 
@@ -64,6 +65,8 @@ def embed(
         auto (a GPU if there is one), cpu, cuda or mps.
     precision
         fp32, bf16, or fp16 on a GPU, of the computation.
+    trust_remote_code
+        Run Python code from the model's repository, for families that need it.
     """
     from profactory import api
 
@@ -80,6 +83,7 @@ def embed(
         color_by=color_by,
         device=device,
         precision=precision,
+        trust_remote_code=trust_remote_code,
     )
     if json:
         terminal.say_json(report.to_dict())

@@ -17,6 +17,7 @@ from profactory.cli.flags import (
     Precision,
     Structures,
     TokensPerBatch,
+    TrustRemoteCode,
 )
 
 
@@ -34,6 +35,7 @@ def evaluate(
     device: Device = "auto",
     precision: Precision = "fp32",
     tokens_per_batch: TokensPerBatch = None,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Measure a trained model on labelled data.
 
@@ -68,6 +70,8 @@ def evaluate(
         fp32, bf16, or fp16 on a GPU.
     tokens_per_batch
         Tokens per batch, padding included; chosen for the machine if not given.
+    trust_remote_code
+        Run Python code from the model's repository, for families that need it.
     """
     from profactory import api
     from profactory.cli.results import metric_table
@@ -82,6 +86,7 @@ def evaluate(
         overwrite=overwrite,
         device=device,
         precision=precision,
+        trust_remote_code=trust_remote_code,
         tokens_per_batch=tokens_per_batch,
     )
     if json:

@@ -50,6 +50,7 @@ Device = Annotated[str, _MACHINE]
 Engine = Annotated[str, _MACHINE]
 Precision = Annotated[str, _MACHINE]
 TokensPerBatch = Annotated[int | None, _MACHINE]
+TrustRemoteCode = Annotated[bool, Parameter(negative=(), show_default=False, group=_MACHINE.group)]
 _DATA = Parameter(group=_group(TrainConfig, "Data"))
 Structures = Annotated[str | None, _DATA]
 MissingStructure = Annotated[Literal["refuse", "mask"], _DATA]

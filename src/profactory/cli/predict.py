@@ -23,6 +23,7 @@ from profactory.cli.flags import (
     Precision,
     Structures,
     TokensPerBatch,
+    TrustRemoteCode,
     UsageError,
 )
 from profactory.errors import Problem
@@ -46,6 +47,7 @@ def predict(
     device: Device = "auto",
     precision: Precision = "fp32",
     tokens_per_batch: TokensPerBatch = None,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Predict for a file of sequences, or for single ones.
 
@@ -94,6 +96,8 @@ def predict(
         processor computes natively into account.
     tokens_per_batch
         Tokens per batch, padding included; chosen for the machine if not given.
+    trust_remote_code
+        Run Python code from the model's repository, for families that need it.
     """
     source = _source(input, sequence, out)
     from profactory import api
@@ -113,6 +117,7 @@ def predict(
             tokens_per_batch=tokens_per_batch,
             device=device,
             precision=precision,
+            trust_remote_code=trust_remote_code,
         )
     if isinstance(answer, list):
         _show_records(answer, json)

@@ -47,7 +47,7 @@ def find_structure_columns(
         raise ColumnError(
             f"{file + ': ' if file else ''}there is no column {missing[0]!r}.",
             expected=f"one of the columns {', '.join(map(repr, names[:30]))}",
-            fix="--structure-columns 3di=COLUMN ss8=COLUMN",
+            fix="--structure-columns KIND=COLUMN",
         )
     return {kind: typed[kind] for kind in KINDS if kind in typed}
 
@@ -121,7 +121,7 @@ def check_strings(dataset: Dataset, columns: Mapping[str, str]) -> None:
     if problems:
         raise RowError(
             f"{len(problems):,} structure strings cannot be used.",
-            expected="one letter for each residue of the sequence",
+            expected="one letter, or one number, for each residue of the sequence",
             fix="mend or remove the rows named above",
             problems=problems,
         )

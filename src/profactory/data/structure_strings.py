@@ -1,4 +1,4 @@
-"""Strings that say something of every residue of a structure: 3Di letters and secondary structure.
+"""Strings that say something of every residue of a structure: 3Di, secondary structure, tokens of ProSST.
 
 Their letters and lengths are checked, and they are written as small numbers. Free of torch.
 """
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from profactory.errors import ConfigError
 
-Codes = NDArray[np.uint8]
+Codes = NDArray[np.uint16]
 #: Structure strings of samples: kind to one text per sample.
 Strings = Mapping[str, Sequence[str]]
 
@@ -29,24 +29,36 @@ class StructureKind:
     Parameters
     ----------
     letters
-        Its alphabet.
+        Its alphabet; empty where whole numbers between commas are written.
     columns
         Usual names of its column, the best first.
     same
         Other letters, and what they are read as.
     title
         For people.
+    source
+        What makes such strings.
+    numbers
+        How many numbers there are, from 0, in the place of letters.
     """
 
     letters: str
     columns: tuple[str, ...]
     title: str
     same: Mapping[str, str]
+    source: str = "`profactory structure` makes them from coordinates"
+    numbers: int = 0
 
     @property
     def size(self) -> int:
         """Number of codes, padding and the unknown included."""
-        return len(self.letters) + 2
+        return (self.numbers or len(self.letters)) + 2
+
+    def example(self, length: int) -> str:
+        """Return a string for so many residues that has every letter, or the first numbers, over and over."""
+        if self.numbers:
+            return ",".join(str(place % 20) for place in range(length))
+        return (self.letters * length)[:length]
 
 
 KINDS: Mapping[str, StructureKind] = {
@@ -64,6 +76,15 @@ KINDS: Mapping[str, StructureKind] = {
         "eight-state secondary structure",
         dict.fromkeys("-~L.", "C"),
     ),
+    # Li et al. 2024, https://doi.org/10.1101/2024.04.15.589672; its largest code book has 4,096 entries
+    "prosst": StructureKind(
+        "",
+        ("prosst", "prosst_tokens", "sst_seq", "structure_tokens"),
+        "structure tokens of ProSST",
+        {},
+        source="the quantiser of ProSST (SSTPredictor) makes them from coordinates",
+        numbers=4096,
+    ),
 }
 
 
@@ -71,6 +92,8 @@ def structure_problem(kind: str, text: str | None, residues: int) -> str:
     """Say why a structure string cannot be used beside a sequence of so many residues; empty if it can."""
     if not text:
         return f"there are no {KINDS[kind].title}"
+    if KINDS[kind].numbers:
+        return _number_problem(KINDS[kind], text, residues)
     wrong = sorted(set(text.upper()) - set(KINDS[kind].letters) - set(KINDS[kind].same) - set(_MASKED))
     if wrong:
         return f"{', '.join(map(repr, wrong[:5]))} cannot be {KINDS[kind].title} ({KINDS[kind].letters})"
@@ -99,12 +122,30 @@ def structure_problems(strings: Strings, sequences: Sequence[str]) -> dict[int, 
 
 
 def encode_structure(kind: str, text: str) -> Codes:
-    """Write a string as codes, one byte per residue; shape ``(residues,)``."""
+    """Write a checked string as codes; shape ``(residues,)``."""
+    if KINDS[kind].numbers:
+        return np.array(_cells(text), np.uint16) + np.uint16(UNKNOWN + 1)
     return _TABLES[kind][np.frombuffer(text.encode("ascii"), np.uint8)]
 
 
+def _cells(text: str) -> list[str]:
+    """Cut a list of numbers: between commas or spaces, in brackets or not."""
+    return text.strip("[] ").replace(",", " ").split()
+
+
+def _number_problem(kind: StructureKind, text: str, residues: int) -> str:
+    cells = _cells(text)
+    wrong = [cell for cell in cells if not (cell.isdecimal() and cell.isascii() and int(cell) < kind.numbers)]
+    if wrong:
+        listed = ", ".join(repr(cell[:20]) for cell in wrong[:5])
+        return f"{listed} cannot be {kind.title} (whole numbers from 0 to {kind.numbers - 1:,})"
+    if len(cells) != residues:
+        return f"there are {len(cells):,} {kind.title} for {residues:,} residues"
+    return ""
+
+
 def _table(kind: StructureKind) -> Codes:
-    table = np.full(256, UNKNOWN, np.uint8)
+    table = np.full(256, UNKNOWN, np.uint16)
     spelled = {letter: letter for letter in kind.letters} | dict(kind.same)
     for written, meant in spelled.items():
         for letter in (written, written.lower()):
@@ -112,4 +153,4 @@ def _table(kind: StructureKind) -> Codes:
     return table
 
 
-_TABLES = {name: _table(kind) for name, kind in KINDS.items()}
+_TABLES = {name: _table(kind) for name, kind in KINDS.items() if kind.letters}

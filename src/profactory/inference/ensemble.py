@@ -16,7 +16,7 @@ from profactory.inference.engines.torch_engine import TorchEngine, as_array
 from profactory.inference.novelty import attach, embedding_domains
 from profactory.inference.predictor import Predictor, Row
 from profactory.inference.spread import EnsembleValues, combine, separate, spread_columns
-from profactory.models.backbone import TokenBatch
+from profactory.models.batch import TokenBatch
 from profactory.models.extra_inputs import Sample
 from profactory.models.protein_model import ProteinModel
 from profactory.progress import Progress

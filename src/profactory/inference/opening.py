@@ -22,6 +22,7 @@ def open_predictor(
     device: str = "auto",
     precision: str = "fp32",
     rows: int = 0,
+    trust_remote_code: bool = False,
     **options: Any,
 ) -> Predictor:
     """Load what a run's ``model`` folder holds.
@@ -36,6 +37,8 @@ def open_predictor(
         As for :class:`Predictor`.
     rows
         Sequences to predict, if that is known.
+    trust_remote_code
+        Run Python code from the backbone's repository, for families that need it.
     **options
         As for :class:`Predictor`.
 
@@ -47,10 +50,11 @@ def open_predictor(
     if is_ensemble(directory):
         if engine not in ("torch", "auto"):
             raise ConfigError(f"The engine {engine} computes single models.", fix="leave --engine out")
-        members = load_ensemble(directory)
+        members = load_ensemble(directory, trust_remote_code=trust_remote_code)
         fingerprint = ensemble_fingerprint(directory)
         return Ensemble(*members, device=device, precision=precision, fingerprint=fingerprint, **options)
-    model, fingerprint = ProteinModel.load(directory), saved_fingerprint(directory)
+    model = ProteinModel.load(directory, trust_remote_code=trust_remote_code)
+    fingerprint = saved_fingerprint(directory)
     if engine != "torch" or not METHODS[model.method].quantised:  # merged, it would take what four bits save
         model.merge()
     made = make_engine(model, engine, device=device, precision=precision, fingerprint=fingerprint, rows=rows)

@@ -29,7 +29,7 @@ from profactory.progress import Progress
 from profactory.tasks import Values
 
 if TYPE_CHECKING:
-    from profactory.models.backbone import TokenBatch
+    from profactory.models.batch import TokenBatch
     from profactory.models.extra_inputs import Sample
     from profactory.models.protein_model import ProteinModel
 

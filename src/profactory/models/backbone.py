@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from profactory.config.methods import METHODS
+from profactory.data.structure_strings import KINDS, encode_structure
 from profactory.errors import ConfigError
 from profactory.models.architecture import (
     MIX,
@@ -26,73 +27,25 @@ from profactory.models.architecture import (
     read_model_type,
     usual_length,
 )
+from profactory.models.batch import BackboneOutput, TokenBatch
 from profactory.models.families import Family, recognise
 from profactory.models.fetching import fetch
-from profactory.models.loading import check_runnable, load_network
+from profactory.models.loading import check_runnable, load_network, read_code
 from profactory.models.packed import packable, packed_states
+from profactory.models.pieces import spread
 from profactory.models.quantised import dequantised
-from profactory.models.tokenizing import Encoder, ResidueTable, build_encoder, check_sequences
+from profactory.models.tokenizing import (
+    Encoder,
+    ResidueTable,
+    build_encoder,
+    check_sequences,
+    with_structure_ids,
+)
 from profactory.models.vocabulary import open_tokenizer, read_files
 from profactory.models.zoo import ModelSpec, read_config
 
 #: Adapters, and what belongs to weights in four bits.
 _NOT_OF_BASE = re.compile(r"lora_|ia3_|ranknum|\.weight\.")
-
-
-@dataclass(frozen=True)
-class TokenBatch:
-    """A padded batch.
-
-    Parameters
-    ----------
-    input_ids
-        ``(batch, tokens)`` int64, special tokens included.
-    attention_mask
-        ``(batch, tokens)`` int64: 1 for a token, 0 for padding.
-    lengths
-        ``(batch,)`` int64: residues.
-    extras
-        What the model reads beside; see :mod:`profactory.models.extra_inputs`.
-    """
-
-    input_ids: Tensor
-    attention_mask: Tensor
-    lengths: Tensor
-    extras: Mapping[str, Tensor] = field(default_factory=dict)
-
-    def to(self, device: torch.device | str) -> TokenBatch:
-        """Return the batch on a device."""
-        return TokenBatch(
-            self.input_ids.to(device),
-            self.attention_mask.to(device),
-            self.lengths.to(device),
-            {name: tensor.to(device) for name, tensor in self.extras.items()},
-        )
-
-    def arguments(self) -> dict[str, Tensor]:
-        """Return the keyword arguments of :meth:`profactory.models.protein_model.ProteinModel.forward`."""
-        inputs = {"input_ids": self.input_ids, "attention_mask": self.attention_mask}
-        return {**inputs, "lengths": self.lengths, **self.extras}
-
-
-@dataclass(frozen=True)
-class BackboneOutput:
-    """Hidden states of a batch.
-
-    Parameters
-    ----------
-    residues
-        ``(batch, length, width)``: row i belongs to residue i; zero behind the end of a sequence. A mix has
-        the widths of all layers.
-    mask
-        ``(batch, length)`` bool: True where there is a residue.
-    cls
-        ``(batch, width)``: state of the token for the whole sequence; None in families without one.
-    """
-
-    residues: Tensor
-    mask: Tensor
-    cls: Tensor | None
 
 
 class Backbone(nn.Module):
@@ -131,6 +84,7 @@ class Backbone(nn.Module):
         layer: int | str = -1,
         tokenizer_files: dict[str, bytes] | None = None,
         mask_id: int | None = None,
+        code: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         config: Any = network.config
@@ -145,10 +99,12 @@ class Backbone(nn.Module):
         self.has_cls = family.has_cls
         self.method = "freeze"
         self.tokenizer_files = tokenizer_files or {}
+        self.code = code or {"classes": {}, "files": {}}
         self._encoder = encoder
         self._pad = int(config.pad_token_id or 0)
         self._mask_id = None if family.subwords else mask_id
         self._pieces = None if encoder.piece_lengths is None else torch.from_numpy(encoder.piece_lengths)
+        self._tokens = int(config.vocab_size)
         self._hash: str | None = None
         self._checkpointing = False
         self.requires_grad_(False)
@@ -195,9 +151,15 @@ class Backbone(nn.Module):
             network = load_network(folder, family, dtype=dtype, attention=attention)
         check_vocabulary(folder, tokenizer.vocabulary, network)
         encoder = build_encoder(tokenizer, family)
+        if isinstance(encoder, ResidueTable) and family.needs_structure:
+            config: Any = network.config
+            encoder = with_structure_ids(encoder, config.vocab_size, config.ss_vocab_size)
         spec = replace(spec, family=family.name)
         files, mask = read_files(folder), tokenizer.mask_id
-        return cls(spec, family, network, encoder, layer=layer, tokenizer_files=files, mask_id=mask)
+        code = read_code(folder) if family.remote_code else None
+        return cls(
+            spec, family, network, encoder, layer=layer, tokenizer_files=files, mask_id=mask, code=code
+        )
 
     @property
     def frozen(self) -> bool:
@@ -264,7 +226,10 @@ class Backbone(nn.Module):
             return self.tokenize(sequences, None, structures)
         found = self.tokenize(sequences, None, structures)
         for ids, hide in zip(found, hidden, strict=True):
-            ids[self._encoder.before + np.flatnonzero(hide)] = self._mask_id
+            places = self._encoder.before + np.flatnonzero(hide)
+            # The residue is hidden, a structure token of its own is not.
+            structure = ids[places] - ids[places] % self._tokens if self.family.needs_structure else 0
+            ids[places] = self._mask_id + structure
         return found
 
     def tokenize(
@@ -302,11 +267,14 @@ class Backbone(nn.Module):
         check_sequences(sequences)
         encoder = self._encoder
         if structures is None:
+            if self.family.needs_structure:
+                raise _needs_structure(self.spec)
             return [encoder.encode(sequence[:kept]) for sequence in sequences]
         if not isinstance(encoder, ResidueTable) or encoder.combined is None:
             raise without_structure(self.spec)
-        pairs = zip(sequences, structures, strict=True)
-        return [encoder.encode(sequence[:kept], structure[:kept]) for sequence, structure in pairs]
+        codes = (encode_structure(encoder.structure, text)[:kept] for text in structures)
+        pairs = zip(sequences, codes, strict=True)
+        return [encoder.encode(sequence[:kept], structure) for sequence, structure in pairs]
 
     def count_tokens(
         self,
@@ -410,15 +378,25 @@ class Backbone(nn.Module):
             seen.add(id(tensor))
             yield name.removeprefix("base_model.model.").replace(".base_layer.", "."), dequantised(tensor)
 
+    def _of_residues(
+        self, hidden: Tensor, input_ids: Tensor, attention_mask: Tensor, lengths: Tensor
+    ) -> Tensor:
+        """Drop special tokens; where a token stands for several residues, give its state to each."""
+        if self._pieces is None:
+            return hidden[:, self._encoder.before : hidden.shape[1] - self._encoder.after]
+        pieces = self._pieces.to(input_ids.device)[input_ids] * attention_mask  # (batch, tokens)
+        return spread(hidden, pieces, int(lengths.max()))
+
     def _hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         inner = self.mixed or self.used_layers != self.n_layers
         on_processor = input_ids.device.type == "cpu" and not torch.compiler.is_exporting()
-        packed = packable(self.network) if on_processor and not inner else None
+        known = not (inner or self.family.remote_code)  # code of a repository may do anything
+        packed = packable(self.network) if on_processor and known else None
         if packed is not None:
             recompute = self._checkpointing and self.training
             return packed_states(packed, input_ids, attention_mask, recompute=recompute)
         output = self.network(
-            input_ids=input_ids,
+            **self._inputs(input_ids),
             attention_mask=attention_mask,
             output_hidden_states=inner or self.family.remote_code,
         )
@@ -428,41 +406,26 @@ class Backbone(nn.Module):
             return output.hidden_states[self.layer]  # type: ignore[no-any-return]
         return output.last_hidden_state  # type: ignore[no-any-return]
 
-    def _of_residues(
-        self, hidden: Tensor, input_ids: Tensor, attention_mask: Tensor, lengths: Tensor
-    ) -> Tensor:
-        """Drop special tokens; where a token stands for several residues, give its state to each."""
-        if self._pieces is None:
-            return hidden[:, self._encoder.before : hidden.shape[1] - self._encoder.after]
-        pieces = self._pieces.to(input_ids.device)[input_ids] * attention_mask  # (batch, tokens)
-        ends = pieces.cumsum(1)
-        positions = (
-            torch.arange(int(lengths.max()), device=hidden.device).expand(len(hidden), -1).contiguous()
-        )
-        tokens = _token_of(ends, positions)  # (batch, length)
-        tokens = tokens.clamp(max=hidden.shape[1] - 1)[:, :, None].expand(-1, -1, hidden.shape[2])
-        return hidden.gather(1, tokens)
+    def _inputs(self, input_ids: Tensor) -> dict[str, Tensor]:
+        """Return the network's arguments; ids that hold a structure token of their own are parted."""
+        if not self.family.needs_structure:
+            return {"input_ids": input_ids}
+        return {"input_ids": input_ids % self._tokens, "ss_input_ids": input_ids // self._tokens}
+
+
+def _needs_structure(spec: ModelSpec) -> ConfigError:
+    kind = KINDS[spec.structure]
+    return ConfigError(
+        f"{spec.name} reads {kind.title} beside every residue, and there are none.",
+        expected=f"a table with a column called {', '.join(kind.columns)}; {kind.source}",
+        fix="give that table to `profactory train`, or take a model that reads sequences alone",
+    )
 
 
 def without_structure(spec: ModelSpec) -> ConfigError:
     """Say that a model's tokens hold no structure."""
     return ConfigError(
         f"The tokens of {spec.name} hold no structure letters.",
-        expected="a model of the families saprot or prostt5",
+        expected="a model of the families saprot, prostt5 or prosst",
         fix="--method ses-adapter reads structure strings beside any model",
     )
-
-
-def _token_of(ends: Tensor, positions: Tensor) -> Tensor:
-    """Return the token that each residue is in.
-
-    Parameters
-    ----------
-    ends
-        ``(batch, tokens)``: residues up to and including each token, ascending.
-    positions
-        ``(batch, length)``: 0, 1, 2, …
-    """
-    if torch.compiler.is_exporting():  # ONNX has no search; counting gives the same
-        return (ends[:, None, :] <= positions[:, :, None]).sum(-1)
-    return torch.searchsorted(ends, positions, right=True)

@@ -59,7 +59,7 @@ def canary_outputs(model: ProteinModel) -> NDArray[np.float32]:
 def _strings(model: ProteinModel) -> dict[str, list[str]]:
     """Return structure strings for models that read them: their alphabets over and over."""
     kinds = model.extra_inputs.structures
-    return {kind: [(KINDS[kind].letters * len(s))[: len(s)] for s in SEQUENCES] for kind in kinds}
+    return {kind: [KINDS[kind].example(len(s)) for s in SEQUENCES] for kind in kinds}
 
 
 def describe_canaries(model: ProteinModel) -> dict[str, Any]:

@@ -74,7 +74,9 @@ def is_ensemble(directory: Path) -> bool:
     return isinstance(section, dict) and "ensemble" in section
 
 
-def load_ensemble(directory: Path) -> tuple[list[ProteinModel], Task, Calibration]:
+def load_ensemble(
+    directory: Path, *, trust_remote_code: bool = False
+) -> tuple[list[ProteinModel], Task, Calibration]:
     """Read what :func:`save_ensemble` wrote; members with the same frozen backbone share it in memory.
 
     Raises
@@ -94,12 +96,13 @@ def load_ensemble(directory: Path) -> tuple[list[ProteinModel], Task, Calibratio
             f'The section "profactory" of {directory / "config.json"} is incomplete: {error}',
             expected="config.json as it was saved",
         ) from error
-    first = load_model(folders[0])
+    first = load_model(folders[0], trust_remote_code=trust_remote_code)
     shared = _frozen_weights(folders[0])
     members = [first]
     for folder in folders[1:]:
         same = shared is not None and _frozen_weights(folder) == shared
-        members.append(load_model(folder, backbone=first.backbone if same else None))
+        backbone = first.backbone if same else None
+        members.append(load_model(folder, backbone=backbone, trust_remote_code=trust_remote_code))
     return members, task, calibration
 
 

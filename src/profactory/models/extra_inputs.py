@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from profactory.data.structure_strings import PADDING, Strings, encode_structure
+from profactory.data.structure_strings import KINDS, PADDING, Strings, encode_structure
 from profactory.errors import ConfigError
 from profactory.models.descriptors import describe
 
@@ -53,8 +53,8 @@ class ExtraInputs:
     descriptors
         Physico-chemical numbers, which are computed from the sequence.
     in_tokens
-        Whether the tokens themselves hold the structure letters, as SaProt's do; else a layer of the model
-        reads the strings.
+        Whether the tokens themselves hold the structure, as SaProt's do; else a layer of the model reads
+        the strings.
     """
 
     structures: Mapping[str, str] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class ExtraInputs:
         samples: list[dict[str, NDArray[Any]]] = [{} for _ in sequences]
         for kind in () if self.in_tokens else self.structures:
             for sample, text in zip(samples, (strings or {})[kind], strict=True):
-                sample[kind] = encode_structure(kind, text[:max_length])
+                sample[kind] = encode_structure(kind, text)[:max_length]
         if self.descriptors and samples:
             read = [sequence[:max_length] for sequence in sequences]
             for sample, numbers in zip(samples, describe(read, self.descriptors), strict=True):
@@ -112,7 +112,7 @@ class ExtraInputs:
             raise ConfigError(
                 f"The model reads {' and '.join(missing)} strings beside the sequence, which are not there.",
                 expected=f"the columns {', '.join(self.structures.values())} of a table",
-                fix="predict a file that has them; `profactory structure` makes them from coordinates",
+                fix=f"predict a file that has them; {KINDS[missing[0]].source}",
             )
 
 

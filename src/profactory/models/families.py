@@ -35,8 +35,9 @@ class Spelling:
     suffix
         Text behind every residue.
     structure
-        Kind of structure string whose letters, in lower case, stand in the place of `suffix` where they
-        are known; see :mod:`profactory.data.structure_strings`. Empty for models that read none.
+        Kind of structure string that the model reads; see :mod:`profactory.data.structure_strings`. Its
+        letters, in lower case, stand in the place of `suffix` where they are known. Empty for models that
+        read none.
     structure_prefix
         For models that read residues or structure, but not both at once, such as ProstT5: the text in
         front of structure letters, which then stand in the place of the residues. X is the unknown one.
@@ -110,7 +111,7 @@ class Family:
     subwords
         Whether a token may stand for several residues.
     needs_structure
-        Whether the model cannot run without structure tokens.
+        Whether the model cannot run without structure tokens, which it takes as an input of their own.
     """
 
     name: str
@@ -246,7 +247,7 @@ _FAMILIES = (
         model_type="ProSST",
         lora_targets=("query_proj", "key_proj", "value_proj"),
         needs_structure=True,
-        **_REMOTE,
+        **_REMOTE | {"spelling": Spelling(replace=_RARE, structure="prosst")},
     ),
     Family(name="prime", model_type="proprime", lora_targets=_QKV, **_REMOTE),
     Family(name="venusplm", model_type="transformer", lora_targets=("q_proj", "k_proj", "v_proj"), **_REMOTE),

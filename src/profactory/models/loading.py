@@ -14,6 +14,7 @@ import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
 from transformers.utils import logging as transformers_logging
 
 from profactory.errors import ConfigError, ModelLoadError
@@ -201,7 +202,7 @@ def _attention(model_class: Any, attention: str) -> str:
 
 
 def check_runnable(folder: Path, model_type: str, *, trust_remote_code: bool) -> None:
-    """Refuse models that need code from their repository, unless the user trusts it, or structures.
+    """Refuse models that need code from their repository, unless the user trusts it.
 
     Raises
     ------
@@ -209,12 +210,6 @@ def check_runnable(folder: Path, model_type: str, *, trust_remote_code: bool) ->
         Saying what is needed.
     """
     family = next(family for family in FAMILIES.values() if family.model_type == model_type)
-    if family.needs_structure:
-        raise ModelLoadError(
-            f"Models of the family {family.name!r} need structure tokens of a quantiser of their own "
-            "beside the sequence, and ProFactory cannot make them.",
-            fix="take a model that reads sequences, such as saprot-650m-af2 or esm2-650m",
-        )
     if not family.remote_code:
         return
     if not trust_remote_code:
@@ -231,17 +226,37 @@ def check_runnable(folder: Path, model_type: str, *, trust_remote_code: bool) ->
         )
 
 
+def read_code(folder: Path) -> dict[str, Any]:
+    """Return what a saved model has to keep of the code of its backbone's repository; nothing runs it here.
+
+    Returns
+    -------
+    dict
+        ``classes``: names by which the code is found; ``files``: name to content of the modules.
+    """
+    return {
+        "classes": _auto_map(folder),
+        "files": {file.name: file.read_bytes() for file in sorted(folder.glob("*.py"))},
+    }
+
+
 def _auto_map(folder: Path) -> dict[str, Any]:
-    found = read_config(folder).get("auto_map")
+    """Return the classes of a repository's code, as its authors wrote them or a saved model keeps them."""
+    config = read_config(folder, limit=64 << 20)
+    saved = config.get("profactory", {}).get("backbone", {}).get("code")
+    found = config.get("auto_map", saved)
     return found if isinstance(found, dict) else {}
 
 
 def _load_remote(folder: Path, dtype: torch.dtype, safe: bool) -> torch.nn.Module:
     log.warning("Running Python code from %s (--trust-remote-code).", folder)
-    loader = transformers.AutoModel if "AutoModel" in _auto_map(folder) else transformers.AutoModelForMaskedLM
+    classes = _auto_map(folder)
     with _translated(folder), _quiet():
-        network = loader.from_pretrained(
-            folder, trust_remote_code=True, dtype=dtype, use_safetensors=safe, local_files_only=True
+        name = classes.get("AutoModel") or classes["AutoModelForMaskedLM"]
+        model_class: Any = get_class_from_dynamic_module(name, folder, local_files_only=True)
+        config = model_class.config_class.from_pretrained(folder, local_files_only=True)
+        network = model_class.from_pretrained(
+            folder, config=config, dtype=dtype, use_safetensors=safe, local_files_only=True
         )
     return network.eval()  # type: ignore[no-any-return]
 

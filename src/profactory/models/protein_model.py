@@ -15,7 +15,8 @@ from profactory.data.domain import Domain
 from profactory.data.structure_strings import Strings
 from profactory.errors import ConfigError, ModelLoadError
 from profactory.models.adapters import merge_adapter
-from profactory.models.backbone import Backbone, TokenBatch, without_structure
+from profactory.models.backbone import Backbone, without_structure
+from profactory.models.batch import TokenBatch
 from profactory.models.descriptors import Beside
 from profactory.models.design import Design
 from profactory.models.extra_inputs import DESCRIPTORS, Sample, collate_extras

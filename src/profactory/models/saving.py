@@ -8,6 +8,7 @@
     adapter/              the adapter in PEFT's format, for methods that have one
     domain.safetensors    what the training sequences were like; older models and those of few rows lack it
     vocab.txt, …          the tokenizer's files
+    *.py                  the code of the backbone's repository, for families that need it; runs if trusted
 """
 
 from __future__ import annotations
@@ -70,6 +71,8 @@ def save_model(
     with atomic_dir(directory) as folder:
         for name, content in model.backbone.tokenizer_files.items():
             (folder / name).write_bytes(content)
+        for name, content in (model.backbone.code["files"] if stored else {}).items():
+            (folder / name).write_bytes(content)
         if stored:
             weights = {name: _plain(tensor) for name, tensor in model.backbone.base_weights()}
             save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
@@ -112,6 +115,7 @@ def load_model(
     """
     section = read_section(directory)
     design, task, spec = read_description(directory)
+    _check_hashes(directory, section)  # before any code among the files could run
     try:
         calibration, dtype = (
             Calibration.from_dict(section.get("calibration", {})),
@@ -130,7 +134,6 @@ def load_model(
     if METHODS[model.method].adapter:
         _load_adapter(backbone, directory / "adapter")
     model.domain = _read_domain(directory / _DOMAIN, model.embedding_width)
-    _check_hashes(directory, section)
     _check_answers(model, section, directory)
     return model.eval()
 
@@ -199,6 +202,7 @@ def _describe(model: ProteinModel, stored: bool, provenance: Mapping[str, Any]) 
             "weights_sha256": backbone.weights_hash(),
             "dtype": str(dtype).removeprefix("torch."),
             "stored": stored,
+            **({"code": backbone.code["classes"]} if stored and backbone.family.remote_code else {}),
         },
         "canaries": describe_canaries(model),
         "provenance": dict(provenance),
@@ -277,15 +281,17 @@ def _check_backbone(directory: Path, section: Mapping[str, Any], backbone: Backb
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of the files with what was trained; the backbone has a hash of its own."""
-    return {name: sha256_file(folder / name) for name in _TRAINED if (folder / name).is_file()}
+    """Return the SHA-256 of code and of what was trained; the backbone has a hash of its own."""
+    code = sorted(file.name for file in folder.glob("*.py"))
+    return {name: sha256_file(folder / name) for name in (*_TRAINED, *code) if (folder / name).is_file()}
 
 
 def _check_hashes(directory: Path, section: Mapping[str, Any]) -> None:
     """Refuse a file that is not as it was saved; models from before hashes were kept have none."""
     for name, digest in dict(section.get("sha256", {})).items():
         file = directory / name
-        if name in _TRAINED and file.is_file() and sha256_file(file) != digest:
+        kept = name in _TRAINED or (name == file.name and file.suffix == ".py")
+        if kept and file.is_file() and sha256_file(file) != digest:
             raise ModelLoadError(
                 f"{file} is not as it was saved.", expected=f"SHA-256 {digest}", fix="copy it again"
             )

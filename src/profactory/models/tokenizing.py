@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from profactory.data.structure_strings import KINDS, UNKNOWN, encode_structure
+from profactory.data.structure_strings import KINDS, UNKNOWN, Codes
 from profactory.errors import ModelLoadError, Problem, RowError
 from profactory.models.families import LETTERS, RESIDUES, Family
 from profactory.models.vocabulary import Tokenizer
@@ -55,8 +55,8 @@ class ResidueTable:
         :func:`profactory.data.structure_strings.encode_structure`); None where tokens have no structure.
     structure
         The kind of these letters.
-    structure_prefix
-        Ids in front of a sequence that is written with its structure.
+    structure_prefix, structure_suffix
+        Ids around a sequence that is written with its structure, where they are others.
     """
 
     ids: Ids
@@ -65,6 +65,7 @@ class ResidueTable:
     combined: Ids | None = None
     structure: str = ""
     structure_prefix: Ids | None = None
+    structure_suffix: Ids | None = None
     piece_lengths: None = None
 
     @property
@@ -82,22 +83,31 @@ class ResidueTable:
         letters = {letter: int(self.ids[ord(letter)]) for letter in LETTERS if self.ids[ord(letter)] >= 0}
         return {"letters": letters, "before": self.prefix.tolist(), "after": self.suffix.tolist()}
 
-    def encode(self, sequence: str, structure: str | None = None) -> Ids:
-        """Return the ids of a sequence, special tokens included; `structure` is its structure string."""
+    def encode(self, sequence: str, structure: Codes | None = None) -> Ids:
+        """Return the ids of a sequence, special tokens included; `structure` has a code for each residue."""
         letters = np.frombuffer(sequence.encode("ascii", "replace"), np.uint8)
-        prefix = self.prefix
+        prefix, suffix = self.prefix, self.suffix
         if structure is None or self.combined is None:
             found = self.ids[letters]
         else:
-            if len(structure) != len(sequence):
-                raise RowError(
-                    f"There are {len(structure):,} structure letters for {len(sequence):,} residues."
-                )
-            found = self.combined[letters, encode_structure(self.structure, structure)]
+            found = self._with_structure(letters, structure, self.combined)
             prefix = self.prefix if self.structure_prefix is None else self.structure_prefix
+            suffix = self.suffix if self.structure_suffix is None else self.structure_suffix
         if found.size == 0 or found.min() < 0:
             raise _not_residues(sequence)
-        return np.concatenate((prefix, found, self.suffix))
+        return np.concatenate((prefix, found, suffix))
+
+    @staticmethod
+    def _with_structure(letters: NDArray[np.uint8], structure: Codes, combined: Ids) -> Ids:
+        if len(structure) != len(letters):
+            raise RowError(f"There are {len(structure):,} structure letters for {len(letters):,} residues.")
+        if structure.max(initial=0) >= combined.shape[1]:
+            raise RowError(
+                f"The model has no structure token {int(structure.max()) - UNKNOWN - 1:,}.",
+                expected=f"0 to {combined.shape[1] - UNKNOWN - 2:,}",
+                fix="give tokens that were made for this model's number of them",
+            )
+        return combined[letters, structure]
 
 
 class SubwordEncoder:
@@ -166,12 +176,39 @@ def build_table(tokenizer: Tokenizer, family: Family) -> ResidueTable:
         table[[ord(letter), ord(letter.lower())]] = ids[before]
     _check_residues(tokenizer, family, table)
     ends = np.array(prefix, np.int64), np.array(suffix, np.int64)
-    combined, ahead = _combine(tokenizer, family, table) if family.spelling.structure else (None, None)
+    written = family.spelling.structure and not family.needs_structure
+    combined, ahead = _combine(tokenizer, family, table) if written else (None, None)
     result = ResidueTable(table, *ends, combined, family.spelling.structure, ahead)
     for sequence in (LETTERS, LETTERS[::-1] + RESIDUES, "MKK" + 3 * RESIDUES):
         if result.encode(sequence).tolist() != tokenizer.encode(spell(sequence)):
             raise _mismatch(family, f"{spell(sequence)!r} became {tokenizer.encode(spell(sequence))}")
     return result
+
+
+def with_structure_ids(table: ResidueTable, tokens: int, structures: int) -> ResidueTable:
+    """Return the table of a model that takes structure tokens as an input of their own, such as ProSST.
+
+    The id of a pair is ``token + tokens * structure token``, so that one number goes through batches, caches
+    and masks; the backbone parts them again before the network. Its structure tokens are 0 for padding,
+    1 and 2 for the ends, and what was given plus 3.
+
+    Parameters
+    ----------
+    table
+        Of the residues alone.
+    tokens
+        Size of the vocabulary.
+    structures
+        Size of that of the structures, the three included.
+    """
+    combined = np.full((256, structures - 1), -1, np.int64)
+    read = table.ids >= 0
+    # Code 2 is the structure token 0, which the network knows as 3; it knows no unknown structure.
+    combined[read, UNKNOWN + 1 :] = table.ids[read, None] + tokens * np.arange(3, structures)
+    ends = table.prefix + tokens, table.suffix + 2 * tokens
+    return replace(
+        table, combined=combined, structure="prosst", structure_prefix=ends[0], structure_suffix=ends[1]
+    )
 
 
 def check_sequences(sequences: Sequence[str]) -> None:

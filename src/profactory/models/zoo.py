@@ -89,6 +89,11 @@ class ModelSpec:
         return self.spelling is not None and bool(self.spelling.structure_prefix)
 
     @property
+    def needs_structure(self) -> bool:
+        """Whether the model cannot run without such strings."""
+        return bool(self.family) and FAMILIES[self.family].needs_structure
+
+    @property
     def remote_code(self) -> bool:
         """Whether the model runs only by Python code from its repository."""
         return bool(self.family) and FAMILIES[self.family].remote_code

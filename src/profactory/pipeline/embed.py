@@ -93,6 +93,7 @@ def embed_file(
     color_by: str | None = None,
     device: str = "auto",
     precision: str = "fp32",
+    trust_remote_code: bool = False,
 ) -> EmbedReport:
     """Embed a file; see :func:`profactory.api.embed`. `folder` is that of a trained model."""
     check_format(out)
@@ -105,9 +106,9 @@ def embed_file(
         working_alone(out) as place,
         usable_rows(source, place / "rows", sequence_column=sequence_column, color_by=color_by) as read,
     ):
-        probe = _probe(model, folder, pooling, layer, max_length)
+        probe = _probe(model, folder, pooling, layer, max_length, trust_remote_code)
         spelling = probe.backbone.family.spelling
-        if spelling.structure and not spelling.structure_prefix:
+        if spelling.structure and not (spelling.structure_prefix or probe.backbone.family.needs_structure):
             log.info("%s is told that the structures are unknown; embed reads sequences alone.", model)
         encoder = FrozenEncoder(probe, device=where, precision=precision)
         made = Embeddings(
@@ -147,14 +148,17 @@ def _check(out: Path, pooling: str, overwrite: bool, umap: Path | None, color_by
         require_umap()
 
 
-def _probe(model: str, folder: Path | None, pooling: str, layer: int, max_length: int | None) -> ProteinModel:
+def _probe(
+    model: str, folder: Path | None, pooling: str, layer: int, max_length: int | None, trusted: bool
+) -> ProteinModel:
     """Return a model with a frozen backbone, whose features are the embeddings."""
     residues = pooling == NO_POOLING
     task, wanted = _TASKS[residues], None if residues else pooling
     if folder is None:
         spec = resolve(model)
-        return ProteinModel.build(spec, task, layer=layer, max_length=max_length, pooling=wanted)
-    trained = ProteinModel.load(folder).merge()
+        options: dict[str, Any] = {"layer": layer, "max_length": max_length, "pooling": wanted}
+        return ProteinModel.build(spec, task, trust_remote_code=trusted, **options)
+    trained = ProteinModel.load(folder, trust_remote_code=trusted).merge()
     if layer != -1 or trained.extra_inputs.structures or trained.mix is not None:
         raise ConfigError(
             "Embeddings of a trained model are those that its head reads, without other layers or inputs.",

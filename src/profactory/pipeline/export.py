@@ -35,7 +35,7 @@ from profactory.tasks import Task, Values
 from profactory.training.sources import truncated
 
 if TYPE_CHECKING:
-    from profactory.models.backbone import TokenBatch
+    from profactory.models.batch import TokenBatch
 
 #: How much of the metric int8 may cost on the validation rows.
 INT8_LIMIT = 0.01

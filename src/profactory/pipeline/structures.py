@@ -45,7 +45,8 @@ def known_family(config: TrainConfig, spec: ModelSpec, columns: Sequence[str] = 
     model_type = read_model_type(read_config(folder), spec)
     if not any(one.model_type == model_type and one.spelling.structure for one in FAMILIES.values()):
         return spec
-    family = recognise(model_type, open_tokenizer(folder, model_type).vocabulary)
+    tokenizer = open_tokenizer(folder, model_type, trust_remote_code=config.trust_remote_code)
+    family = recognise(model_type, tokenizer.vocabulary)
     return replace(spec, family=family.name)
 
 
@@ -128,9 +129,11 @@ def _beside(config: TrainConfig, names: Sequence[str], spec: ModelSpec) -> dict[
             "The method ses-adapter changes residues, and pooling cls does not look at them.",
             fix="use --pooling mean, attention, light-attention or max",
         )
-    columns = find_structure_columns(names, config.structure_columns)
+    found = find_structure_columns(names, config.structure_columns)
+    lettered = {name: kind for name, kind in KINDS.items() if kind.letters}
+    columns = {kind: column for kind, column in found.items() if kind in lettered}
     if not columns:
-        usual = "; ".join(f"{kind.title}: {', '.join(kind.columns)}" for kind in KINDS.values())
+        usual = "; ".join(f"{kind.title}: {', '.join(kind.columns)}" for kind in lettered.values())
         raise ColumnError(
             "The method ses-adapter needs structure strings, and the table has no column of them.",
             expected=f"a column called ({usual})",
@@ -154,11 +157,12 @@ def _in_tokens(config: TrainConfig, names: Sequence[str], spec: ModelSpec) -> di
         if spec.structure_or_sequence:
             log.info("%s reads %s in the place of the residues.", spec.name, kind.title)
         return {spec.structure: found[spec.structure]}
-    if asks_for_structures(config):
+    if spec.needs_structure or asks_for_structures(config):
+        other = "take a model that reads sequences" if spec.needs_structure else "leave structures out"
         raise ColumnError(
             f"There are no {kind.title}, which {spec.name} reads.",
-            expected=f"a column called {', '.join(kind.columns)}",
-            fix=f"--structure-columns {spec.structure}=COLUMN, or leave structures out",
+            expected=f"a column called {', '.join(kind.columns)}; {kind.source}",
+            fix=f"--structure-columns {spec.structure}=COLUMN, or {other}",
         )
     log.info(
         "No column has %s: %s is told that the structure is unknown (see docs/structures.md).",

@@ -74,7 +74,7 @@ def carry_out_trial(job: Job, place: Path, watch: Callable[[dict[str, float]], N
 
 def trained_trial(job: Job, own: Run) -> Trained:
     """Return the model of a finished trial as training left it, for rows of `job` that it did not see."""
-    model = ProteinModel.load(own.model_dir)
+    model = ProteinModel.load(own.model_dir, trust_remote_code=job.config.trust_remote_code)
     model.calibration, model.domain = Calibration(), None  # both are found out anew
     predictor = Predictor(model, device=job.choices.device)
 

@@ -32,7 +32,7 @@ Row = Mapping[str, Any]
 MOST_OTHERS = 20
 STRINGS = ("sequence", "foldseek_3di", "ss8", "ss3")
 #: Strings that some models read beside the sequence.
-_READ = [kind.columns[0] for kind in KINDS.values()]
+_READ = [kind.columns[0] for kind in KINDS.values() if kind.letters]
 #: Draws what the HTML says when it comes and whenever it changes.
 DRAW = """
 const draw = () => window.profactory.view(element);

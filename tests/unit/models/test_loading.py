@@ -236,11 +236,6 @@ def test_code_from_elsewhere_is_not_covered_by_trust(own_code: Path) -> None:
         load(own_code, trust_remote_code=True)
 
 
-def test_models_that_need_structures_say_so(folder: Path) -> None:
-    with pytest.raises(ModelLoadError, match="structure tokens"):
-        load(configure(folder, model_type="ProSST"), trust_remote_code=True)
-
-
 # --- the Hub
 
 

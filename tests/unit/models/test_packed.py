@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from profactory.models import packed as packed_module
-from profactory.models.backbone import Backbone, TokenBatch
+from profactory.models.backbone import Backbone
+from profactory.models.batch import TokenBatch
 from profactory.models.packed import packable
 from profactory.models.tuning import Tuning, apply_method
 from profactory.models.zoo import resolve

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from profactory.errors import ConfigError, ModelLoadError
-from profactory.models.backbone import TokenBatch
+from profactory.models.batch import TokenBatch
 from profactory.models.pooling import POOLINGS
 from profactory.models.protein_model import ProteinModel
 from profactory.models.zoo import ModelSpec, resolve

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from profactory.models.backbone import TokenBatch
+    from profactory.models.batch import TokenBatch
 
 
 class Engine(Protocol):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from profactory.inference.export.graph import graph_inputs, require_onnx
 
 if TYPE_CHECKING:
-    from profactory.models.backbone import TokenBatch
+    from profactory.models.batch import TokenBatch
 
 
 class OnnxEngine:

@@ -15,7 +15,7 @@ from profactory.inference.engines.onnx_engine import processor_threads
 from profactory.inference.export.graph import graph_inputs
 
 if TYPE_CHECKING:
-    from profactory.models.backbone import TokenBatch
+    from profactory.models.batch import TokenBatch
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from profactory.errors import ConfigError
 
 if TYPE_CHECKING:
-    from profactory.models.backbone import TokenBatch
+    from profactory.models.batch import TokenBatch
     from profactory.models.protein_model import ProteinModel
 
 

@@ -21,7 +21,7 @@ from profactory.inference.export.answers import unknown_strings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from profactory.models.backbone import TokenBatch
+    from profactory.models.batch import TokenBatch
     from profactory.models.protein_model import ProteinModel
 
 INPUTS = ("input_ids", "attention_mask", "lengths")

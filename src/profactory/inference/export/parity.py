@@ -12,7 +12,7 @@ from profactory.data.structure_strings import KINDS
 from profactory.errors import ExportError
 
 if TYPE_CHECKING:
-    from profactory.models.backbone import TokenBatch
+    from profactory.models.batch import TokenBatch
     from profactory.models.protein_model import ProteinModel
 
 #: Largest difference of a probability, or of a value in units of the labels' spread.
