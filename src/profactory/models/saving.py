@@ -115,7 +115,7 @@ def load_model(
     """
     section = read_section(directory)
     design, task, spec = read_description(directory)
-    _check_hashes(directory, section)  # before any code among the files could run
+    _check_hashes(directory, section, code=True)  # before it could run
     try:
         calibration, dtype = (
             Calibration.from_dict(section.get("calibration", {})),
@@ -134,6 +134,7 @@ def load_model(
     if METHODS[model.method].adapter:
         _load_adapter(backbone, directory / "adapter")
     model.domain = _read_domain(directory / _DOMAIN, model.embedding_width)
+    _check_hashes(directory, section, code=False)
     _check_answers(model, section, directory)
     return model.eval()
 
@@ -286,12 +287,12 @@ def _hashes(folder: Path) -> dict[str, str]:
     return {name: sha256_file(folder / name) for name in (*_TRAINED, *code) if (folder / name).is_file()}
 
 
-def _check_hashes(directory: Path, section: Mapping[str, Any]) -> None:
-    """Refuse a file that is not as it was saved; models from before hashes were kept have none."""
+def _check_hashes(directory: Path, section: Mapping[str, Any], *, code: bool) -> None:
+    """Refuse code, or numbers, not as they were saved; models from before hashes were kept have none."""
     for name, digest in dict(section.get("sha256", {})).items():
         file = directory / name
-        kept = name in _TRAINED or (name == file.name and file.suffix == ".py")
-        if kept and file.is_file() and sha256_file(file) != digest:
+        meant = name == file.name and file.suffix == ".py" if code else name in _TRAINED
+        if meant and file.is_file() and sha256_file(file) != digest:
             raise ModelLoadError(
                 f"{file} is not as it was saved.", expected=f"SHA-256 {digest}", fix="copy it again"
             )
