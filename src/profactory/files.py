@@ -90,10 +90,18 @@ def atomic_write_json(path: str | Path, value: Any) -> None:
 
 
 @contextlib.contextmanager
-def atomic_dir(path: str | Path) -> Iterator[Path]:
+def atomic_dir(path: str | Path, *, flush: bool = True) -> Iterator[Path]:
     """Yield an empty temporary folder; on success it is flushed and renamed to `path`.
 
     An existing folder at `path` is replaced; on failure it stays as it was.
+
+    Parameters
+    ----------
+    path
+        The folder to be made.
+    flush
+        Wait until all is on the disk; needless where what a power failure damaged is found by its hash and
+        made again, as in a cache.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -101,11 +109,11 @@ def atomic_dir(path: str | Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        for file in sorted(temporary.rglob("*")):
+        for file in (*sorted(temporary.rglob("*")), temporary) if flush else ():
             fsync_path(file)
-        fsync_path(temporary)
         _swap_in(temporary, target)
-        fsync_path(target.parent)
+        if flush:
+            fsync_path(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

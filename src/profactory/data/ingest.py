@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,11 +17,11 @@ from numpy.typing import NDArray
 from profactory.data.columns import SPLIT as SPLIT_NAMES
 from profactory.data.columns import Columns, find_columns, normalise
 from profactory.data.dataset import FILE, LENGTH, LINE, SPLIT, SPLIT_CODES
-from profactory.data.overlap import hash_rows
 from profactory.data.problems import Problems
 from profactory.data.reading import Chunk, Join, Table, open_table
 from profactory.data.residues import clean_sequences, lengths_of
 from profactory.data.sources import SPLIT_WORDS, SourceFile
+from profactory.data.storing import Store
 from profactory.errors import ColumnError, Problem, ReadError, shorten
 from profactory.progress import Progress
 
@@ -74,8 +75,6 @@ class Ingested:
         Rows looked at, and the counts of the residue policy.
     empty_cells
         Cells without text, by column, where there are any.
-    hashes
-        Hash of each sequence written, in parts; taken here, where the sequences are in memory anyway.
     """
 
     columns: Columns
@@ -83,7 +82,6 @@ class Ingested:
     rows_read: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     empty_cells: Counter[str] = field(default_factory=Counter)
-    hashes: list[NDArray[np.int64]] = field(default_factory=list)
 
 
 def ingest(
@@ -102,7 +100,7 @@ def ingest(
     reading
         Options.
     target
-        Arrow file to be written.
+        Arrow file to be written; beside it the hashes of the sequences, for :func:`.storing.take_hashes`.
     problems
         Collects the rows that are left out.
     join
@@ -122,8 +120,8 @@ def ingest(
         [(name, pa.large_string()) for name in names]
         + [(LINE, pa.int64()), (FILE, pa.int32()), (SPLIT, pa.int8()), (LENGTH, pa.int32())]
     )
-    with pa.OSFile(str(target), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-        _Ingestion(reading, result, schema, writer, problems).run(tables, files)
+    with Store(target, schema, columns.sequence) as store:
+        _Ingestion(reading, result, store, problems).run(tables, files)
     if not result.rows_read:
         raise ReadError(
             f"{', '.join(str(file.path) for file in files[:3])}: there is a header but no row.",
@@ -171,21 +169,22 @@ def _is_split_column(table: Table, name: str, reading: Reading) -> bool:
     return False
 
 
+def _ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    """Yield chunks; while one is used, the next is read in a thread (pyarrow parses without Python's lock)."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, chunks, None)
+        while (chunk := coming.result()) is not None:
+            coming = pool.submit(next, chunks, None)
+            yield chunk
+
+
 class _Ingestion:
     """The state of one pass over all files."""
 
-    def __init__(
-        self,
-        reading: Reading,
-        result: Ingested,
-        schema: pa.Schema,
-        writer: pa.ipc.RecordBatchFileWriter,
-        problems: Problems,
-    ) -> None:
+    def __init__(self, reading: Reading, result: Ingested, store: Store, problems: Problems) -> None:
         self.reading = reading
         self.result = result
-        self.schema = schema
-        self.writer = writer
+        self.store = store
         self.problems = problems
         self.random = np.random.default_rng(reading.seed)
 
@@ -194,7 +193,7 @@ class _Ingestion:
         with Progress("reading", unit="rows") as progress:
             for index, (table, file) in enumerate(zip(tables, files, strict=True)):
                 room = left.setdefault(file.split, self.reading.limit or float("inf"))
-                for chunk in table.chunks() if room > 0 else ():
+                for chunk in _ahead(table.chunks()) if room > 0 else ():
                     chunk = self._narrowed(chunk, room)
                     room -= chunk.columns.num_rows + len(chunk.problems)
                     progress.advance(chunk.columns.num_rows)
@@ -261,11 +260,10 @@ class _Ingestion:
             arrays.append(cells.cast(pa.large_string()))
         own = [chunk.lines, np.full(rows, index, np.int32), splits, lengths_of(sequences)]
         arrays += [pa.array(values) for values in own]
-        batch = pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+        batch = pa.RecordBatch.from_arrays(arrays, schema=self.store.schema)
         batch = batch if good.all() else batch.filter(pa.array(good))
         if batch.num_rows:
-            self.writer.write_batch(batch)
-            self.result.hashes.append(hash_rows([batch.column(self.result.columns.sequence)]))
+            self.store.write(batch)
 
     def _splits(self, cells: pa.Array) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
         """Return the code of each row's split, and whether it is known."""

@@ -103,18 +103,18 @@ def _encode(dataset: Dataset, task: Task, rows: NDArray[np.int64]) -> Values:
 def _infer(table: pa.Table, columns: Columns) -> tuple[TaskKind, str]:
     if len(columns.labels) > 1:
         return TaskKind.REGRESSION, f"{len(columns.labels)} label columns were given"
-    rows = _training_rows(table)
-    if len(rows) > SAMPLE_ROWS:
-        rows = rows[np.linspace(0, len(rows) - 1, SAMPLE_ROWS).astype(np.int64)]
+    rows = _some_training_rows(table)
     cells = take(table.column(columns.labels[0]), rows).to_pylist()
     lengths = take(table.column(LENGTH), rows).to_pylist()
     return infer_task(cells, lengths)
 
 
-def _training_rows(table: pa.Table) -> NDArray[np.int64]:
-    """Return the rows marked train; all rows if none is."""
-    rows = np.flatnonzero(table.column(SPLIT).to_numpy() == TRAIN)
-    return rows if len(rows) else np.arange(table.num_rows)
+def _some_training_rows(table: pa.Table) -> NDArray[np.int64]:
+    """Return rows marked train, evenly spaced; of all rows if none is."""
+    marked = np.flatnonzero(table.column(SPLIT).to_numpy() == TRAIN)
+    count = len(marked) or table.num_rows
+    chosen = np.linspace(0, count - 1, min(SAMPLE_ROWS, count)).astype(np.int64)
+    return marked[chosen] if len(marked) else chosen
 
 
 def _fit(table: pa.Table, columns: Columns, kind: TaskKind) -> Task:
@@ -136,7 +136,7 @@ def _residue_classes(table: pa.Table, name: str) -> set[str]:
     """Collect the classes of a per-residue column; unreadable cells are named later, with their rows."""
     classes: set[str] = set()
     for batch, lengths in _training_batches(table, [name]):
-        for cell, length in zip(batch.column(name).to_pylist(), lengths, strict=True):
+        for cell, length in zip(batch.column(name).to_pylist(), lengths.tolist(), strict=True):
             if len(cell) == length and not cell.startswith("["):
                 classes.update(cell)
             else:
@@ -156,12 +156,14 @@ def _batches(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[pa.RecordB
         yield batch, batch.column(LENGTH).to_numpy()
 
 
-def _training_batches(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, list[int]]]:
+def _training_batches(
+    table: pa.Table, names: Sequence[str]
+) -> Iterator[tuple[pa.RecordBatch, NDArray[Any]]]:
     """Yield the rows to learn from, and their lengths."""
     only_train = bool(pc.any(pc.equal(table.column(SPLIT), TRAIN)).as_py())
     for batch, _ in _batches(table, names):
         kept = batch.filter(pc.equal(batch.column(SPLIT), TRAIN)) if only_train else batch
-        yield kept, kept.column(LENGTH).to_pylist()
+        yield kept, kept.column(LENGTH).to_numpy()
 
 
 def _bad_rows(table: pa.Table, columns: Columns, task: Task) -> dict[int, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -31,6 +32,7 @@ from profactory.data.problems import Problems, stored_problems
 from profactory.data.reading import Join
 from profactory.data.reading.detect import check_is_file
 from profactory.data.sources import SourceFile, find_sources, settings_of
+from profactory.data.storing import take_hashes
 from profactory.errors import ColumnError, ConfigError, DataError, Problem, ReadError, RowError
 from profactory.files import atomic_dir, atomic_file, atomic_write_json, cache_dir, sha256_bytes, sha256_file
 from profactory.tasks import Task, TaskKind
@@ -169,7 +171,7 @@ def prepare_dataset(
     kept = _from_cache(folder)
     if kept is not None:
         return kept
-    with atomic_dir(folder) as temporary:
+    with atomic_dir(folder, flush=False) as temporary:
         _Preparation(str(source), files, reading, bad_rows, join, keep_rejected).run(temporary, sources, task)
     return _load(folder, verify=False)
 
@@ -257,33 +259,34 @@ class _Preparation:
         table = open_arrow(data)
         if not table.num_rows:
             raise self._nothing_usable(ingested, sources, store)
-        checked = self._check(table, ingested, wanted)
-        bad = checked.bad if checked else {}
-        self._note_labels(table, bad, ingested.columns)
-        usable = table.num_rows - len(bad)
-        if not usable:
-            raise self._nothing_usable(ingested, sources, store)
-        self.problems.finish()
-        if self.problems.total and self.bad_rows == "error":
-            raise self._bad_rows(ingested.rows_read)
-        hashes = np.concatenate(ingested.hashes)
-        ingested.hashes.clear()
-        if bad:
-            good = np.ones(table.num_rows, bool)
-            good[list(bad)] = False
-            hashes, table = hashes[good], _rewrite(table, good, data)
-        counts = {
-            "rows_read": ingested.rows_read,
-            "used": table.num_rows,
-            "rejected": self.problems.total,
-            "rejected_by": dict(self.problems.kinds),
-            "residues": dict(ingested.counts),
-            "empty_cells": dict(ingested.empty_cells),
-            **count_overlaps(table, ingested.columns, hashes),
-        }
+        with ThreadPoolExecutor(1) as pool:  # the hash is ready when the rows are checked
+            sha256 = pool.submit(sha256_file, data)
+            checked = self._check(table, ingested, wanted)
+            bad = checked.bad if checked else {}
+            self._note_labels(table, bad, ingested.columns)
+            if len(bad) == table.num_rows:
+                raise self._nothing_usable(ingested, sources, store)
+            self.problems.finish()
+            if self.problems.total and self.bad_rows == "error":
+                raise self._bad_rows(ingested.rows_read)
+            hashes = take_hashes(data)
+            if bad:
+                good = np.ones(table.num_rows, bool)
+                good[list(bad)] = False
+                hashes, table = hashes[good], _rewrite(table, good, data)
+                sha256 = pool.submit(sha256_file, data)
+            counts = {
+                "rows_read": ingested.rows_read,
+                "used": table.num_rows,
+                "rejected": self.problems.total,
+                "rejected_by": dict(self.problems.kinds),
+                "residues": dict(ingested.counts),
+                "empty_cells": dict(ingested.empty_cells),
+                **count_overlaps(table, ingested.columns, hashes),
+            }
         meta = {
             "version": VERSION,
-            "sha256": sha256_file(data),
+            "sha256": sha256.result(),
             "sources": sources,
             "columns": ingested.columns.to_dict(),
             "task": checked.task.to_dict() if checked else None,

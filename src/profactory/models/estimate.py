@@ -72,6 +72,26 @@ class Estimate:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class _Tokens:
+    """How many sequences there are of each number of tokens."""
+
+    lengths: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+    @property
+    def sequences(self) -> int:
+        return int(self.counts.sum())
+
+    @property
+    def total(self) -> int:
+        return int(self.lengths @ self.counts)
+
+    @property
+    def longest(self) -> int:
+        return int(self.lengths[-1])
+
+
 def estimate(
     spec: ModelSpec,
     lengths: NDArray[Any],
@@ -121,13 +141,13 @@ def estimate(
     if not parameters or not len(lengths):
         return None
     limit = max_length or spec.max_length or DEFAULT_MAX_LENGTH
-    tokens = np.minimum(np.asarray(lengths, np.int64), limit) + SPECIAL_TOKENS
+    tokens = _Tokens(*np.unique(np.minimum(lengths, limit) + SPECIAL_TOKENS, return_counts=True))
     facts = METHODS[method]
     frozen = facts.frozen
     batch = _batch_tokens(tokens, None if frozen else tokens_per_batch, None if frozen else batch_size)
     trained = _trained(method, parameters, layers, width, lora_rank, last_layers)
     memory = PROCESS_BYTES + WORKING_BYTES + 4 * parameters + 4 * ADAM * trained
-    memory += batch * (LAYER_BYTES * width + ATTENTION_BYTES * int(tokens.max()))
+    memory += batch * (LAYER_BYTES * width + ATTENTION_BYTES * tokens.longest)
     speed = FORWARD_FLOPS * (cores or usable_cores())
     forward = _forward_flops(tokens, parameters, layers, width) / speed
     # What a checkpoint holds, and the model at the end; one that cannot be fetched again is stored whole.
@@ -135,8 +155,8 @@ def estimate(
         CHECKPOINTS * ADAM * trained + (parameters if spec.local or facts.changes_weights else trained)
     )
     if frozen:
-        rows = int(tokens.sum()) if per_residue else len(tokens)
-        once, epoch = forward, len(tokens) / HEAD_BATCH * STEP_SECONDS + 6 * rows * width**2 / speed
+        rows = tokens.total if per_residue else tokens.sequences
+        once, epoch = forward, tokens.sequences / HEAD_BATCH * STEP_SECONDS + 6 * rows * width**2 / speed
         disk += 4 * rows * width
     else:
         once, epoch = 0.0, forward * PASSES.get(method, ADAPTER_PASSES)
@@ -158,12 +178,12 @@ def _size(spec: ModelSpec) -> tuple[int, int, int]:
     return (spec.parameters or BLOCK_MATRICES * layers * width**2), layers, width
 
 
-def _batch_tokens(tokens: NDArray[np.int64], limit: int | None, sequences: int | None) -> int:
+def _batch_tokens(tokens: _Tokens, limit: int | None, sequences: int | None) -> int:
     """Return the tokens of the largest micro-batch, padding included; one sequence is the least."""
-    longest = int(tokens.max())
+    longest = tokens.longest
     if sequences:
-        return longest * min(sequences, len(tokens))
-    return max(longest, min(limit or BATCH_TOKENS, longest * len(tokens)))
+        return longest * min(sequences, tokens.sequences)
+    return max(longest, min(limit or BATCH_TOKENS, longest * tokens.sequences))
 
 
 def _trained(method: str, parameters: int, layers: int, width: int, rank: int, last_layers: int) -> int:
@@ -178,7 +198,7 @@ def _trained(method: str, parameters: int, layers: int, width: int, rank: int, l
     return head + ATTENTION_MATRICES * 2 * layers * rank * width
 
 
-def _forward_flops(tokens: NDArray[np.int64], parameters: int, layers: int, width: int) -> float:
+def _forward_flops(tokens: _Tokens, parameters: int, layers: int, width: int) -> float:
     """Return the operations of one forward pass: two for each weight and token, and attention."""
-    attention = 4.0 * layers * width * float((tokens.astype(np.float64) ** 2).sum())
-    return 2.0 * parameters * float(tokens.sum()) + attention
+    attention = 4.0 * layers * width * float(tokens.lengths.astype(np.float64) ** 2 @ tokens.counts)
+    return 2.0 * parameters * tokens.total + attention

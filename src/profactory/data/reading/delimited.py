@@ -59,6 +59,7 @@ class DelimitedTable:
         """
         reader = RecordReader(self.path, self.delimiter, self.limits)
         reader.header()
+        reader.feed.cut()
         while True:
             block = reader.feed.plain_block()
             plain = self._plain_chunk(block) if block else None

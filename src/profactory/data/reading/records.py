@@ -58,6 +58,13 @@ class LineFeed:
     def _advance(self) -> None:
         self._block, self._lines, self._next_line = next(self._source, None), None, None
 
+    def cut(self) -> None:
+        """Make what is left of a block whose first lines were handed out a whole block, if a row ended there."""
+        if self._block is not None and self._lines is not None:
+            taken = self._block.text_lines()[: self.line - self._block.line]
+            start = sum(len(line.encode()) for line in taken)
+            self._block, self._lines = Block(self._block.data[start:], self.line), None
+
     def more(self) -> bool:
         """Tell whether any line is left."""
         return self._block is not None

@@ -35,7 +35,7 @@ class Limits:
     field: int = 2_000_000
     line: int = 16_000_000
     columns: int = 10_000
-    block: int = 4_000_000
+    block: int = 2_000_000
 
 
 @dataclass
