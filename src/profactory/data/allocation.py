@@ -6,13 +6,14 @@ random, stratified and homology splits, and folds.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+Ints = NDArray[np.integer[Any]]  # 32 bits where they are enough: there may be many millions
 Floats = NDArray[np.float64]
 BULKY = 0.5  # a unit above this share of the smallest part is placed before the others
 
@@ -47,16 +48,16 @@ def allocate(
         if there are as many units as parts, and every stratum is met in the first part.
     """
     wanted = np.asarray(shares, np.float64) * sizes.sum()
-    parts = np.full(len(sizes), -1, np.int64)
+    parts = np.full(len(sizes), -1, np.int16)
     left = _place_bulky(sizes, wanted, parts, rng)
-    rest = np.flatnonzero(parts < 0)
-    if len(rest):
+    placed = (parts >= 0).any()
+    rest = np.flatnonzero(parts < 0) if placed else slice(None)
+    if len(parts[rest]):
         ratio = left / left.sum() if left.sum() > 0 else np.asarray(shares, np.float64)
         if labels is not None:
             parts[rest] = _iterative(sizes[rest], labels[rest], ratio, rng)
         else:
-            chosen = np.zeros(len(rest), np.int64) if strata is None else strata[rest]
-            parts[rest] = _by_strata(sizes[rest], chosen, ratio, rng)
+            parts[rest] = _by_strata(sizes[rest], None if strata is None else strata[rest], ratio, rng)
     _fill_empty(parts, sizes, wanted > 0)
     return parts
 
@@ -74,24 +75,36 @@ def _place_bulky(sizes: Ints, wanted: Floats, parts: Ints, rng: np.random.Genera
     return np.clip(left, 0, None)
 
 
-def _by_strata(sizes: Ints, strata: Ints, ratio: Floats, rng: np.random.Generator) -> Ints:
+def _by_strata(sizes: Ints, strata: Ints | None, ratio: Floats, rng: np.random.Generator) -> Ints:
     """Divide each stratum by itself; what rounding took from a part there, the next stratum gives back."""
-    parts = np.zeros(len(sizes), np.int64)
-    order = rng.permutation(len(sizes))
-    order = order[np.argsort(strata[order], kind="stable")]
-    starts = np.flatnonzero(np.diff(strata[order], prepend=-1))
-    groups = np.split(order, starts[1:])
+    parts = np.zeros(len(sizes), np.int16)
     carry = np.zeros(len(ratio))
-    for members in sorted(groups, key=lambda group: int(sizes[group].sum())):  # rare classes first
-        rows = sizes[members]
-        ideal = rows.sum() * ratio + carry
-        middles = np.cumsum(rows) - rows / 2
-        chosen = np.searchsorted(np.cumsum(_whole(ideal, int(rows.sum()))), middles, side="right")
-        if ratio[0] > 0 and not (chosen == 0).any():
-            chosen[0] = 0  # a class that is never seen in training cannot be learned
-        parts[members] = chosen
-        carry = ideal - np.bincount(chosen, weights=rows, minlength=len(ratio))
+    for members in sorted(_groups(len(sizes), strata, rng), key=lambda group: int(sizes[group].sum())):
+        rows = sizes[members]  # rare classes first
+        ends = np.cumsum(rows, dtype=np.int64)
+        ideal = ends[-1] * ratio + carry
+        cuts = _cuts(rows, ends, np.cumsum(_whole(ideal, int(ends[-1]))))
+        if ratio[0] > 0:
+            cuts = np.maximum(cuts, 1)  # a class that is never seen in training cannot be learned
+        for part, (start, stop) in enumerate(itertools.pairwise([0, *cuts])):
+            parts[members[start:stop]] = part
+        carry = ideal - np.diff(np.where(cuts > 0, ends[cuts - 1], 0), prepend=0)
     return parts
+
+
+def _groups(count: int, strata: Ints | None, rng: np.random.Generator) -> list[Ints]:
+    """Return the members of each stratum, in random order."""
+    order = rng.permutation(count).astype(small_type(count))
+    if strata is None:
+        return [order]
+    order = order[np.argsort(strata[order], kind="stable")]
+    return np.split(order, np.flatnonzero(np.diff(strata[order])) + 1)
+
+
+def _cuts(rows: Ints, ends: Ints, bounds: Ints) -> Ints:
+    """Return before which unit each part ends: a unit is in the part in which its middle lies."""
+    cuts = np.searchsorted(ends, bounds)
+    return np.asarray(cuts + (2 * ends[cuts] - rows[cuts] < 2 * bounds), np.int64)
 
 
 def _whole(ideal: Floats, total: int) -> Ints:
@@ -140,12 +153,18 @@ def _neediest(wanted: Floats, wanted_rows: Floats) -> int:
 
 def _fill_empty(parts: Ints, sizes: Ints, needed: NDArray[np.bool_]) -> None:
     """Give an empty part the smallest unit of the part with most units, as far as there are enough units."""
-    for part in np.flatnonzero(needed):
-        counts = np.bincount(parts, minlength=len(needed))
+    counts = np.array([np.count_nonzero(parts == part) for part in range(len(needed))])
+    for part in np.flatnonzero(needed & (counts == 0)):
         donor = int(np.argmax(counts))
-        if counts[part] == 0 and counts[donor] > 1:
+        if counts[donor] > 1:
             members = np.flatnonzero(parts == donor)
             parts[members[np.argmin(sizes[members])]] = part
+            counts[donor], counts[part] = counts[donor] - 1, 1
+
+
+def small_type(count: int) -> np.dtype[np.integer[Any]]:
+    """Return the type of 32 bits if it counts so far, else that of 64."""
+    return np.dtype(np.int32 if count <= np.iinfo(np.int32).max else np.int64)
 
 
 def majority(units: Ints, values: Ints) -> Ints:
@@ -156,10 +175,14 @@ def majority(units: Ints, values: Ints) -> Ints:
     units, values
         Unit (from 0, without holes) and value of each row, shape ``(rows,)``.
     """
-    pairs, counts = np.unique(np.stack([units, values]), axis=1, return_counts=True)
+    result = np.zeros(int(units.max(initial=-1)) + 1, values.dtype)
+    result[units] = values  # of most units there is one row
+    several = np.flatnonzero((np.bincount(units) > 1)[units])
+    pairs, counts = np.unique(np.stack([units[several], values[several]]), axis=1, return_counts=True)
     order = np.lexsort((pairs[1], -counts, pairs[0]))
-    first = np.unique(pairs[0][order], return_index=True)[1]
-    return np.asarray(pairs[1][order][first], np.int64)
+    unit, first = np.unique(pairs[0][order], return_index=True)
+    result[unit] = pairs[1][order][first]
+    return result
 
 
 def label_counts(units: Ints, matrix: NDArray[Any]) -> Ints:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from profactory.data.allocation import small_type
 from profactory.errors import ConfigError
 
-Indices = NDArray[np.int64]
+Indices = NDArray[np.integer[Any]]
 
 #: Lengths are jittered by up to this share before sorting, so that neighbours change from epoch to epoch.
 LENGTH_JITTER = 0.02
@@ -44,7 +45,8 @@ class BatchPlan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        lengths = np.asarray(self.lengths, np.int64)
+        lengths = np.asarray(self.lengths)
+        lengths = lengths if lengths.dtype.kind == "i" else lengths.astype(np.int64)
         if self.tokens is None and self.sequences is None:
             raise ConfigError(
                 "A batch has no limit.", expected="a number of tokens or of sequences", fix="--batch-size 16"
@@ -63,8 +65,10 @@ class BatchPlan:
         """Return the micro-batches of an epoch, each an array of sample indices."""
         # Two streams, so that the order of batches does not depend on how many numbers the sort drew.
         jitter, order = (np.random.default_rng((self.seed, epoch, stream)) for stream in (0, 1))
-        noise = jitter.uniform(-LENGTH_JITTER, LENGTH_JITTER, len(self))
-        batches = self._cut(np.argsort(self.lengths * (1.0 + noise), kind="stable"))
+        keys = jitter.uniform(-LENGTH_JITTER, LENGTH_JITTER, len(self))
+        keys += 1.0
+        keys *= self.lengths
+        batches = self._cut(np.argsort(keys, kind="stable").astype(small_type(len(self))))
         return [batches[i] for i in order.permutation(len(batches))]
 
     def in_order(self) -> list[Indices]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from profactory.data import homology
-from profactory.data.allocation import Ints
+from profactory.data.allocation import Ints, small_type
 from profactory.data.dataset import Dataset
+from profactory.data.overlap import among
 from profactory.errors import SplitError
 
 log = logging.getLogger("profactory")
@@ -30,12 +31,34 @@ class Units:
 def exact_groups(sequences: Sequence[str]) -> Ints:
     """Return the same number for rows with the same sequence, from 0 in order of occurrence; shape ``(n,)``.
 
-    Sequences are compared by a 64-bit hash, so that memory stays flat; should two different ones ever share a
-    hash they would merely stay on one side.
+    Sequences are compared by a 64-bit hash, Python's own, keyed anew in every process; should two different
+    ones ever share a hash they would merely stay on one side.
     """
-    digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in sequences)
-    hashes = np.fromiter(map(int.from_bytes, digests), np.uint64, len(sequences))
-    return homology.renumber(hashes.view(np.int64))
+    return number_groups(np.fromiter(map(hash, sequences), np.int64, len(sequences)))
+
+
+def number_groups(names: NDArray[Any]) -> Ints:
+    """Number groups from 0 in the order of their first occurrence.
+
+    As :func:`profactory.data.homology.renumber`, in a third of the memory where most names occur once.
+
+    Parameters
+    ----------
+    names
+        Same name, same group; shape ``(n,)``.
+    """
+    ordered = np.sort(names)
+    again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    del ordered
+    rows = np.flatnonzero(among(names, again))
+    _, first, same = np.unique(names[rows], return_index=True, return_inverse=True)
+    new = np.ones(len(names), bool)
+    new[rows] = False
+    new[rows[first]] = True
+    numbers = np.cumsum(new, dtype=small_type(len(names)))
+    numbers -= 1
+    numbers[rows] = numbers[rows[first]][same]
+    return numbers
 
 
 def make_units(dataset: Dataset, method: str, identity: float, coverage: float, threads: int | None) -> Units:

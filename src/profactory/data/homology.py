@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -189,7 +190,7 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def renumber(names: Ints) -> Ints:
+def renumber(names: NDArray[Any]) -> Ints:
     """Number groups from 0 in the order of their first occurrence."""
     _, first, inverse = np.unique(names, return_index=True, return_inverse=True)
     rank = np.empty(len(first), np.int64)

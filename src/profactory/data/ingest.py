@@ -170,7 +170,7 @@ def _is_split_column(table: Table, name: str, reading: Reading) -> bool:
 
 
 def _ahead(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-    """Yield chunks; while one is used, the next is read in a thread (pyarrow parses without Python's lock)."""
+    """Yield chunks, the next read in a thread while one is used: pyarrow parses without Python's lock."""
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(next, chunks, None)
         while (chunk := coming.result()) is not None:

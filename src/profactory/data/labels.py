@@ -77,7 +77,7 @@ def check_labels(table: pa.Table, columns: Columns, wanted: Task | TaskKind | No
     return CheckedLabels(task, reason, _bad_rows(table, columns, task))
 
 
-def encode_labels(dataset: Dataset, task: Task, rows: NDArray[np.int64] | None = None) -> Values:
+def encode_labels(dataset: Dataset, task: Task, rows: NDArray[np.integer[Any]] | None = None) -> Values:
     """Turn the labels of some rows (None: all) of a checked data set into arrays.
 
     Some rows at a time: as texts, labels would take many times the memory.
@@ -92,7 +92,7 @@ def encode_labels(dataset: Dataset, task: Task, rows: NDArray[np.int64] | None =
     return Values.join([_encode(dataset, task, chosen[start : start + ENCODED_ROWS]) for start in starts])
 
 
-def _encode(dataset: Dataset, task: Task, rows: NDArray[np.int64]) -> Values:
+def _encode(dataset: Dataset, task: Task, rows: NDArray[np.integer[Any]]) -> Values:
     if task.kind is not TaskKind.SINGLE_LABEL:
         return task.encode(dataset.label_cells(rows), dataset.lengths[rows].tolist())
     encoded = pc.dictionary_encode(dataset.column(dataset.columns.labels[0], rows).combine_chunks())
@@ -156,9 +156,7 @@ def _batches(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[pa.RecordB
         yield batch, batch.column(LENGTH).to_numpy()
 
 
-def _training_batches(
-    table: pa.Table, names: Sequence[str]
-) -> Iterator[tuple[pa.RecordBatch, NDArray[Any]]]:
+def _training_batches(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, NDArray[Any]]]:
     """Yield the rows to learn from, and their lengths."""
     only_train = bool(pc.any(pc.equal(table.column(SPLIT), TRAIN)).as_py())
     for batch, _ in _batches(table, names):

@@ -211,7 +211,7 @@ def find_leakage_anyhow(
         return find_leakage(dataset, splits, method=WORDS, seed=seed, threads=threads)
 
 
-def count_duplicates(groups: NDArray[np.int64], splits: NDArray[Any]) -> dict[str, int]:
+def count_duplicates(groups: NDArray[Any], splits: NDArray[Any]) -> dict[str, int]:
     """Count the rows of each split whose sequence also occurs in an earlier split.
 
     Parameters

@@ -45,7 +45,7 @@ def count_overlaps(table: pa.Table, columns: Columns, sequences: NDArray[np.int6
     ordered = np.sort(sequences)
     again = ordered[1:][ordered[1:] == ordered[:-1]]
     del ordered
-    rows = np.flatnonzero(_among(sequences, again)) if columns.labels else np.empty(0, np.int64)
+    rows = np.flatnonzero(among(sequences, again)) if columns.labels else np.empty(0, np.int64)
     counts: dict[str, Any] = {
         "duplicates": len(again),
         "contradictory": _contradictory(sequences[rows], _label_hashes(table, columns, rows)),
@@ -59,13 +59,13 @@ def count_overlaps(table: pa.Table, columns: Columns, sequences: NDArray[np.int6
     }
     train = np.sort(sequences[splits == SPLIT_CODES.index("train")])
     counts["in_train"] = {
-        name: int(_among(sequences[splits == SPLIT_CODES.index(name)], train).sum())
+        name: int(among(sequences[splits == SPLIT_CODES.index(name)], train).sum())
         for name in ("validation", "test")
     }
     return counts
 
 
-def _among(values: NDArray[np.int64], ordered: NDArray[np.int64]) -> NDArray[np.bool_]:
+def among(values: NDArray[np.int64], ordered: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Tell which values occur in sorted ones; as ``np.isin`` would, which joins and sorts both."""
     found = np.zeros(len(values), bool)
     for start in range(0, len(values) if len(ordered) else 0, BATCH_ROWS):

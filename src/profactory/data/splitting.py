@@ -182,7 +182,7 @@ def _allocate_rows(
     rows: Ints | None = None,
 ) -> Ints:
     """Divide whole units; return the part of each row. `rows` are the rows that `units` is about, or all."""
-    sizes = np.bincount(units.of_row)
+    sizes = np.bincount(units.of_row).astype(units.of_row.dtype)
     if method == "random" or task is None or task.per_residue:
         return allocate(sizes, shares, rng)[units.of_row]
     values = encode_labels(dataset, task, rows)

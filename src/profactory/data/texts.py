@@ -67,8 +67,8 @@ def take(values: pa.ChunkedArray, rows: NDArray[np.int64]) -> pa.ChunkedArray:
         Shape ``(n,)``, any order, repetitions allowed.
     """
     starts = np.cumsum([0] + [len(chunk) for chunk in values.chunks])
-    order = np.argsort(rows, kind="stable")
-    ordered = rows[order]
+    order = None if (rows[1:] >= rows[:-1]).all() else np.argsort(rows, kind="stable")
+    ordered = rows if order is None else rows[order]
     bounds = np.searchsorted(ordered, starts)
     parts = [
         chunk.take(pa.array(ordered[low:high] - start))
@@ -79,6 +79,8 @@ def take(values: pa.ChunkedArray, rows: NDArray[np.int64]) -> pa.ChunkedArray:
         raise IndexError("a row number is outside the data set")
     if not parts:
         return pa.chunked_array([], values.type)
+    if order is None:
+        return pa.chunked_array(parts)
     inverse = np.empty(len(rows), np.int64)
     inverse[order] = np.arange(len(rows))
     return pa.chunked_array([pa.concat_arrays(parts).take(pa.array(inverse))])

@@ -187,9 +187,9 @@ def _stored(features: Features) -> Iterator[NDArray[np.float32]]:
             continue
         yield np.concatenate(
             [
-                features.blocks[features.block[i]][
-                    features.start[i] : features.start[i] + features.lengths[i]
-                ]
-                for i in samples
+                features.blocks[block][start : start + length]
+                for block, start, length in zip(
+                    *features.place(samples), features.lengths[samples], strict=True
+                )
             ]
         )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from profactory.config import PretrainConfig, TrainConfig
 from profactory.config.methods import METHODS
+from profactory.data.allocation import small_type
 from profactory.data.structure_strings import Strings
 from profactory.evaluation.metrics import compute_metrics
 from profactory.inference.embedding import EmbeddingPredictor
@@ -180,12 +181,13 @@ def typed_settings(config: TrainConfig | PretrainConfig) -> dict[str, Any]:
 
 
 def _limits(job: Job, objective: Objective) -> dict[str, Any]:
+    lines = job.dataset.select(job.rows("train")).lines
     return {
         "class_weights": objective.class_weights,
         "tokens": job.choices.tokens_per_batch,
         "batch_size": job.choices.batch_size,
         "seed": job.config.seed,
-        "lines": job.dataset.lines[job.rows("train")],
+        "lines": lines.astype(small_type(int(lines.max()))),
     }
 
 

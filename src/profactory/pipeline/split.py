@@ -96,12 +96,13 @@ def split_data(
     prepared = prepare_dataset(str(source), need_labels=False, seed=seed, **columns)
     dataset = prepared.dataset
     result = assign_splits(dataset, prepared.task, method=method, ratios=ratios, seed=seed, identity=identity)
-    rows = {name: np.flatnonzero(result.splits == name) for name in SPLITS}
-    for name, indices in rows.items():
+    counts = {}
+    for name in SPLITS:
+        indices = np.flatnonzero(result.splits == name)
+        counts[name] = len(indices)
         (folder / f"{name}.csv").unlink(missing_ok=True)
         if len(indices):
             _write(dataset, indices, name, folder / f"{name}.csv")
-    counts = {name: len(indices) for name, indices in rows.items()}
     note, leakage = result.note, None
     if counts["train"] and counts["test"]:
         if said := not_compared(len(dataset)):

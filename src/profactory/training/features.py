@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,9 @@ class Features:
     ----------
     blocks
         Arrays ``(rows, width)``: one if all fits into memory, otherwise one per file.
-    block, start
-        For each sample, which block its rows are in and where they begin there, shape ``(n,)``. Samples with
-        the same sequence share their rows.
+    start
+        Where the rows of each sample begin, counted through all blocks, shape ``(n,)``. Samples with the same
+        sequence share their rows.
     lengths
         Residues per sample after truncation, shape ``(n,)``.
     per_residue
@@ -38,7 +39,6 @@ class Features:
     """
 
     blocks: Sequence[Block]
-    block: Indices
     start: Indices
     lengths: Indices
     per_residue: bool
@@ -46,6 +46,17 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.start)
+
+    @cached_property
+    def edges(self) -> Indices:
+        """Number of the first row of each block, and of all rows."""
+        return np.cumsum([0, *map(len, self.blocks)])
+
+    def place(self, indices: Indices) -> tuple[Indices, Indices]:
+        """Return in which block the rows of samples are, and where they begin there."""
+        start = self.start[indices]
+        block = np.searchsorted(self.edges, start, side="right") - 1
+        return block, start - self.edges[block]
 
     @property
     def width(self) -> int:
@@ -61,10 +72,10 @@ class Features:
         if len(self.blocks) == 1:
             return torch.from_numpy(self.blocks[0][self.start[indices]].astype(np.float32, copy=False))
         rows = np.empty((len(indices), self.width), np.float32)
-        blocks = self.block[indices]
+        blocks, starts = self.place(indices)
         for number in np.unique(blocks):
             here = blocks == number
-            rows[here] = self.blocks[number][self.start[indices[here]]]
+            rows[here] = self.blocks[number][starts[here]]
         return torch.from_numpy(rows)
 
     def residues(self, indices: Indices) -> tuple[Tensor, Tensor]:
@@ -78,9 +89,7 @@ class Features:
         lengths = self.lengths[indices]
         longest = int(lengths.max())
         padded = np.zeros((len(indices), longest, self.width), np.float32)
-        for row, (number, start, length) in enumerate(
-            zip(self.block[indices], self.start[indices], lengths, strict=True)
-        ):
+        for row, (number, start, length) in enumerate(zip(*self.place(indices), lengths, strict=True)):
             padded[row, :length] = self.blocks[number][start : start + length]
         mask = torch.arange(longest) < torch.from_numpy(lengths)[:, None]
         return torch.from_numpy(padded), mask

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from profactory.data.allocation import small_type
 from profactory.data.batching import BatchPlan, Indices
 from profactory.models.backbone import Backbone
 from profactory.models.extra_inputs import Arrays, collate_extras
@@ -48,7 +49,9 @@ class _Source:
         self.batches = plan
         self.lines = np.arange(len(targets)) if lines is None else np.asarray(lines)
         self.kind, self.class_weights = kind, class_weights
-        self._weights = term_weights(kind, self.targets, class_weights)
+        weights = term_weights(kind, self.targets, class_weights)
+        same = len(weights) > 0 and bool((weights == weights[0]).all())  # then one number says it
+        self._weights = np.broadcast_to(weights[0], weights.shape) if same else weights
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -125,7 +128,7 @@ class SequenceSource(_Source):
     ) -> None:
         self.backbone, self.max_length = backbone, max_length
         self.sequences, self.structures, self.extras = sequences, structures, extras
-        residues = np.fromiter(map(len, sequences), np.int64, len(sequences)).clip(max=max_length)
+        residues = np.fromiter(map(len, sequences), np.int32, len(sequences)).clip(max=max_length)
         plan = BatchPlan(backbone.count_tokens(sequences, max_length), tokens, batch_size, seed)
         super().__init__(kind, targets, residues, plan, lines, class_weights)
 
@@ -220,13 +223,14 @@ class FeatureSource(_Source):
         class_weights: NDArray[Any] | None = None,
     ) -> None:
         self.features = features
-        self.samples = np.asarray(samples, np.int64)
+        self.samples = np.asarray(samples, small_type(len(features)))
         residues = features.lengths[self.samples]
         if features.per_residue:
             plan = BatchPlan(residues, tokens, batch_size, seed)
         else:
             size = max(1, round(tokens / residues.mean())) if tokens else batch_size
-            plan = BatchPlan(np.ones_like(residues), None, min(size or 1, batch_size or size or 1), seed)
+            ones = np.broadcast_to(np.int32(1), residues.shape)
+            plan = BatchPlan(ones, None, min(size or 1, batch_size or size or 1), seed)
         super().__init__(kind, targets, residues, plan, lines, class_weights)
 
     def load(self, indices: Indices) -> dict[str, Tensor]:

@@ -59,7 +59,7 @@ class LineFeed:
         self._block, self._lines, self._next_line = next(self._source, None), None, None
 
     def cut(self) -> None:
-        """Make what is left of a block whose first lines were handed out a whole block, if a row ended there."""
+        """Make what is left of a block a whole block again; only where a row has ended."""
         if self._block is not None and self._lines is not None:
             taken = self._block.text_lines()[: self.line - self._block.line]
             start = sum(len(line.encode()) for line in taken)
