@@ -158,9 +158,10 @@ def _batches(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[pa.RecordB
 
 def _training_batches(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, NDArray[Any]]]:
     """Yield the rows to learn from, and their lengths."""
-    only_train = bool(pc.any(pc.equal(table.column(SPLIT), TRAIN)).as_py())
+    train = pa.scalar(TRAIN, pa.int8())  # a plain number would make 64-bit numbers of the column
+    only_train = bool(pc.any(pc.equal(table.column(SPLIT), train)).as_py())
     for batch, _ in _batches(table, names):
-        kept = batch.filter(pc.equal(batch.column(SPLIT), TRAIN)) if only_train else batch
+        kept = batch.filter(pc.equal(batch.column(SPLIT), train)) if only_train else batch
         yield kept, kept.column(LENGTH).to_numpy()
 
 

@@ -141,7 +141,8 @@ def estimate(
     if not parameters or not len(lengths):
         return None
     limit = max_length or spec.max_length or DEFAULT_MAX_LENGTH
-    tokens = _Tokens(*np.unique(np.minimum(lengths, limit) + SPECIAL_TOKENS, return_counts=True))
+    different, counts = np.unique(lengths, return_counts=True)
+    tokens = _Tokens(np.minimum(different, limit) + SPECIAL_TOKENS, counts)
     facts = METHODS[method]
     frozen = facts.frozen
     batch = _batch_tokens(tokens, None if frozen else tokens_per_batch, None if frozen else batch_size)
