@@ -23,7 +23,7 @@ QUICK = {
     "inference": ["--minutes", "2.5"],
     "starting": ["--minutes", "0.7"],
     "growth": ["--minutes", "0.5", "--repeats", "1", "--cases", *growth.QUICK],
-    "read_table": ["--rounds", "1"],
+    "read_table": ["--rounds", "3"],
 }
 FULL = {
     "training": ["--minutes", "120"],

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -134,13 +135,10 @@ def reading(results: Path) -> str:
             continue
         for name in ("polars", "read_and_clean", "prepare", "check"):
             one = found[name]
-            seconds = sorted(one["seconds"])
-            body.append([f"{int(size.removesuffix('_rows')):,}", name.replace("_", " ")])
-            body[-1] += [
-                f"{seconds[len(seconds) // 2]:.1f}",
-                f"{one['times_polars']['median']:.1f}",
-                f"{one['peak_mb']:.0f}",
-            ]
+            runs = (one["seconds"], one["times_polars"]["rounds"])
+            times = (spread({"median": statistics.median(each), "all": each}) for each in runs)
+            body.append([f"{int(size.removesuffix('_rows')):,}", name.replace("_", " "), *times])
+            body[-1].append(f"{one['peak_mb']:.0f}")
     load = f"\n`benchmarks/read_table.py`, {report['cpus']} cores, load before {report['load_before']:.1f}.\n"
     return rows(["rows", "what", "s", "times polars.read_csv", "MB above imports"], body) + load
 

@@ -9,6 +9,7 @@ to rounding. Used on processors: on a graphics card a call for each sequence wou
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -110,8 +111,9 @@ def _attend(heads: Any, states: Tensor, lengths: Sequence[int], rotation: Rotati
     if rotation is not None:
         query, key = (_rotate(part, rotation) for part in (query, key))
     chance = heads.dropout if heads.training else 0.0
-    alone = (part.split(list(lengths)) for part in (query, key, value))
-    found = [_one(q, k, v, chance) for q, k, v in zip(*alone, strict=True)]
+    runs = [(length, length * len(list(same))) for length, same in groupby(lengths)]
+    alone = (part.split([tokens for _, tokens in runs]) for part in (query, key, value))
+    found = [_within(*run, length, chance) for (length, _), *run in zip(runs, *alone, strict=True)]
     return (found[0] if len(found) == 1 else torch.cat(found)).flatten(1)
 
 
@@ -122,14 +124,17 @@ def _rotate(part: Tensor, rotation: Rotation) -> Tensor:
     return torch.addcmul(exact * cosine, exact.roll(exact.shape[-1] // 2, -1), sine).to(part.dtype)
 
 
-def _one(query: Tensor, key: Tensor, value: Tensor, chance: float) -> Tensor:
-    """Attend within one sequence: ``(length, heads, head)`` each, and so the result."""
+def _within(query: Tensor, key: Tensor, value: Tensor, length: int, chance: float) -> Tensor:
+    """Attend within sequences of one length: ``(sequences x length, heads, head)`` each, and so the result.
+
+    One call for all neighbours of a length: with peptides, calls would take many times the work itself.
+    """
     query, key, value = (
-        part.transpose(0, 1)[None] for part in (query, key, value)
-    )  # (1, heads, length, head)
+        part.unflatten(0, (-1, length)).transpose(1, 2) for part in (query, key, value)
+    )  # (sequences, heads, length, head)
     found: Tensor
     if query.dtype == torch.bfloat16 and query.requires_grad and query.shape[2] <= MOST_PLAIN and not chance:
         found = torch.softmax(query @ key.transpose(2, 3), dim=-1) @ value
     else:
         found = F.scaled_dot_product_attention(query, key, value, dropout_p=chance, scale=1.0)
-    return found[0].transpose(0, 1)
+    return found.transpose(1, 2).flatten(0, 1)

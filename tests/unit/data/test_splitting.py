@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from profactory.data.allocation import allocate, majority, quantile_bins
+from profactory.data.allocation import _cuts, allocate, majority, quantile_bins
+from profactory.data.grouping import number_groups
 from profactory.data.labels import encode_labels
 from profactory.data.splitting import SPLITS, assign_splits, exact_groups, folds
 from profactory.errors import SplitError
@@ -261,3 +262,24 @@ def test_labels_are_the_same_in_any_blocks(monkeypatch: pytest.MonkeyPatch, kind
         np.testing.assert_array_equal(found.values, expected.values)
         assert found.lengths.tolist() == expected.lengths.tolist()
     assert len(encode_labels(data, task, np.arange(0))) == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(names=st.lists(st.integers(-4, 40), max_size=60))
+def test_groups_are_numbered_as_by_a_dictionary(names: list[int]) -> None:
+    seen: dict[int, int] = {}
+    expected = [seen.setdefault(name, len(seen)) for name in names]
+    assert number_groups(np.array(names, np.int64)).tolist() == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 5), min_size=1, max_size=30),
+    cut=st.integers(0, 30),
+)
+def test_a_unit_goes_where_its_middle_lies(sizes: list[int], cut: int) -> None:
+    rows, ends = np.array(sizes), np.cumsum(sizes)
+    bounds = np.array([min(cut, ends[-1]), ends[-1]])
+    middles = ends - rows / 2
+    expected = [int((middles < bound).sum()) for bound in bounds]
+    assert _cuts(rows, ends, bounds).tolist() == expected

@@ -24,7 +24,7 @@ COLUMN = pa.chunked_array([["a", "b"], [], ["c"], ["d", "e", "f"]], pa.large_str
 LETTERS = list("abcdef")
 
 
-@pytest.mark.parametrize("rows", [None, [5, 0, 0, 3, 2], []])
+@pytest.mark.parametrize("rows", [None, [5, 0, 0, 3, 2], [0, 2, 2, 5], []])
 def test_they_are_what_a_list_would_be(rows: list[int] | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BLOCK", 2)
     found = Texts(COLUMN, None if rows is None else np.array(rows, np.int64))
