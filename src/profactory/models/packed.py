@@ -113,7 +113,7 @@ def _attend(heads: Any, states: Tensor, lengths: Sequence[int], rotation: Rotati
     chance = heads.dropout if heads.training else 0.0
     runs = [(length, length * len(list(same))) for length, same in groupby(lengths)]
     alone = (part.split([tokens for _, tokens in runs]) for part in (query, key, value))
-    found = [_within(*run, length, chance) for (length, _), *run in zip(runs, *alone, strict=True)]
+    found = [_within(q, k, v, run[0], chance) for q, k, v, run in zip(*alone, runs, strict=True)]
     return (found[0] if len(found) == 1 else torch.cat(found)).flatten(1)
 
 

@@ -97,10 +97,21 @@ def test_attention_in_bf16_has_the_gradients_of_the_fused_kernel(monkeypatch: py
     gradients: list[list[Tensor]] = []
     for most in (packed_module.MOST_PLAIN, 0):
         monkeypatch.setattr(packed_module, "MOST_PLAIN", most)
-        states = packed_module._one(*parts, 0.0)
+        states = packed_module._within(*parts, 40, 0.0)
         gradients.append(
             [states.detach().float(), *torch.autograd.grad((states.float() * weights).sum(), parts)]
         )
     for quick, fused in zip(*gradients, strict=True):
         assert not torch.equal(quick, torch.zeros_like(quick))
         assert torch.allclose(quick, fused, atol=0.02 * float(fused.abs().max()))
+
+
+def test_neighbours_of_one_length_do_not_see_each_other() -> None:
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(3 * 12, 2, 16) for _ in range(3))
+    together = packed_module._within(query, key, value, 12, 0.0)
+    for start in (0, 12, 24):
+        own = slice(start, start + 12)
+        scores = torch.einsum("ihd,jhd->hij", query[own], key[own])  # (heads, length, length)
+        alone = torch.einsum("hij,jhd->ihd", scores.softmax(-1), value[own])
+        torch.testing.assert_close(together[own], alone, rtol=1e-5, atol=1e-5)
