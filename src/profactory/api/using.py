@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from profactory.api.joining import open_join
 from profactory.api.places import model_path, trained_folder
+from profactory.api.scaling import open_cluster
 from profactory.errors import NotARunError
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ def predict(
     structures: str | Path | None = None,
     missing_structure: Literal["refuse", "mask"] = "refuse",
     on_progress: Callable[[int, int], None] | None = None,
+    cluster: str | None = None,
+    address: str | None = None,
+    workers: int | None = None,
     **machine: Any,
 ) -> list[dict[str, Any]] | FileReport:
     """Predict for a file, or for sequences in memory.
@@ -70,6 +74,13 @@ def predict(
         A row without one has no prediction (``refuse``), or is read with a mask (``mask``).
     on_progress
         Called with the number of rows that are done and of all rows of the file.
+    cluster
+        ``ray``: compute on a Ray cluster. `source` may then be a folder of tables, and `out` is a folder of
+        Parquet files; the folders are seen by every machine.
+    address
+        Of a running cluster, ``auto`` or ``HOST:PORT``; without it one is started on this machine.
+    workers
+        Copies of the model on the cluster: one for each GPU, or for every four cores, if not given.
     **machine
         As for :func:`load`.
 
@@ -80,6 +91,14 @@ def predict(
     """
     from profactory.inference.tables import open_request, predict_file
 
+    where = open_cluster(
+        *(cluster, address, workers),
+        device=machine.get("device", "auto"),
+        meaningless={
+            "sequences in memory: a cluster reads files": not isinstance(source, str | Path),
+            "--residue-table: the parts have a row per sequence": residue_table is not None,
+        },
+    )
     if not isinstance(source, str | Path):
         return load(run, rows=len(source), **machine).predict(list(source))
     if out is None:
@@ -88,16 +107,19 @@ def predict(
             fix='out="predictions.csv", or give a list of sequences',
         )
     folder = model_path(run)
-    request = open_request(  # what can be refused is refused before the model is loaded
-        source,
-        out,
-        sequence_column=sequence_column,
-        overwrite=overwrite,
-        residue_table=residue_table,
-        join=open_join(
-            folder, structures, missing_structure, otherwise="empty", sequence_column=sequence_column
-        ),
+    join = open_join(
+        folder, structures, missing_structure, otherwise="empty", sequence_column=sequence_column
     )
+    options: dict[str, Any] = {"sequence_column": sequence_column, "overwrite": overwrite, "join": join}
+    if where is not None:
+        from profactory.scale.predicting import predict_on_cluster
+
+        machine.pop("device", None)
+        return predict_on_cluster(
+            folder, str(source), Path(out), where, on_progress=on_progress, **options, **machine
+        )
+    # what can be refused is refused before the model is loaded
+    request = open_request(source, out, residue_table=residue_table, **options)
     predictor = load(folder, rows=request.rows, **machine)
     return predict_file(predictor, request, on_progress=on_progress)
 
@@ -159,6 +181,9 @@ def embed(
     device: str = "auto",
     precision: str = "fp32",
     trust_remote_code: bool = False,
+    cluster: str | None = None,
+    address: str | None = None,
+    workers: int | None = None,
 ) -> EmbedReport:
     """Write the embeddings of the sequences of a file.
 
@@ -184,22 +209,42 @@ def embed(
         Of the computation.
     trust_remote_code
         Run Python code from the model's repository, for families that need it.
+    cluster, address, workers
+        As for :func:`predict`. The parts have the columns ``row``, ``id`` and ``embedding``.
     """
+    where = open_cluster(
+        *(cluster, address, workers),
+        device=device,
+        meaningless={
+            "--umap: the picture is drawn of one file": umap is not None,
+            "--color-by: there is no picture": color_by is not None,
+        },
+    )
+    trained = trained_folder(Path(model))
+    options: dict[str, Any] = {
+        "pooling": pooling,
+        "layer": layer,
+        "max_length": max_length,
+        "sequence_column": sequence_column,
+        "overwrite": overwrite,
+        "precision": precision,
+        "trust_remote_code": trust_remote_code,
+    }
+    if where is not None:
+        from profactory.models.zoo import resolve
+        from profactory.scale.embedding import embed_on_cluster
+
+        spec = resolve(str(model)) if trained is None else None
+        return embed_on_cluster(spec, trained, str(source), Path(out), where, **options)
     from profactory.pipeline.embed import embed_file
 
     return embed_file(
         str(model),
-        trained_folder(Path(model)),
+        trained,
         str(source),
         Path(out),
-        pooling=pooling,
-        layer=layer,
-        max_length=max_length,
-        sequence_column=sequence_column,
-        overwrite=overwrite,
         umap=None if umap is None else Path(umap),
         color_by=color_by,
         device=device,
-        precision=precision,
-        trust_remote_code=trust_remote_code,
+        **options,
     )

@@ -8,7 +8,17 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from profactory.cli import terminal
-from profactory.cli.flags import OUTPUT, Device, Json, Overwrite, Precision, TrustRemoteCode
+from profactory.cli.flags import (
+    OUTPUT,
+    Address,
+    Cluster,
+    Device,
+    Json,
+    Overwrite,
+    Precision,
+    TrustRemoteCode,
+    Workers,
+)
 
 
 def embed(
@@ -28,6 +38,9 @@ def embed(
     device: Device = "auto",
     precision: Precision = "fp32",
     trust_remote_code: TrustRemoteCode = False,
+    cluster: Cluster = None,
+    address: Address = None,
+    workers: Workers = None,
 ) -> None:
     """Write the embeddings of sequences, one vector each or one per residue.
 
@@ -67,6 +80,15 @@ def embed(
         fp32, bf16, or fp16 on a GPU, of the computation.
     trust_remote_code
         Run Python code from the model's repository, for families that need it.
+    cluster
+        ray: compute on a Ray cluster. INPUT may then be a folder of tables,
+        and --out is a folder of Parquet files; every machine sees them.
+    address
+        Of a running cluster: auto or HOST:PORT. Without it one is started on
+        this machine for as long as the work lasts.
+    workers
+        Copies of the model on the cluster: one for each GPU, or for every
+        four cores, if not given.
     """
     from profactory import api
 
@@ -84,6 +106,9 @@ def embed(
         device=device,
         precision=precision,
         trust_remote_code=trust_remote_code,
+        cluster=cluster,
+        address=address,
+        workers=workers,
     )
     if json:
         terminal.say_json(report.to_dict())

@@ -51,6 +51,10 @@ Engine = Annotated[str, _MACHINE]
 Precision = Annotated[str, _MACHINE]
 TokensPerBatch = Annotated[int | None, _MACHINE]
 TrustRemoteCode = Annotated[bool, Parameter(negative=(), show_default=False, group=_MACHINE.group)]
+_CLUSTER = Parameter(group=Group("Cluster", sort_key=len(TrainConfig.sections) + 2))
+Cluster = Annotated[Literal["ray"] | None, _CLUSTER]
+Address = Annotated[str | None, _CLUSTER]
+Workers = Annotated[int | None, _CLUSTER]
 _DATA = Parameter(group=_group(TrainConfig, "Data"))
 Structures = Annotated[str | None, _DATA]
 MissingStructure = Annotated[Literal["refuse", "mask"], _DATA]

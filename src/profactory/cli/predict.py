@@ -15,6 +15,8 @@ from cyclopts import Parameter
 from profactory.cli import terminal
 from profactory.cli.flags import (
     OUTPUT,
+    Address,
+    Cluster,
     Device,
     Engine,
     Json,
@@ -25,6 +27,7 @@ from profactory.cli.flags import (
     TokensPerBatch,
     TrustRemoteCode,
     UsageError,
+    Workers,
 )
 from profactory.errors import Problem
 
@@ -48,6 +51,9 @@ def predict(
     precision: Precision = "fp32",
     tokens_per_batch: TokensPerBatch = None,
     trust_remote_code: TrustRemoteCode = False,
+    cluster: Cluster = None,
+    address: Address = None,
+    workers: Workers = None,
 ) -> None:
     """Predict for a file of sequences, or for single ones.
 
@@ -88,7 +94,7 @@ def predict(
         Print the result as JSON.
     engine
         What computes: torch, openvino, onnx, or auto: torch for less than
-        2,000 rows or on a GPU, else the fastest here, measured once.
+        2,000 rows, on a GPU or a cluster, else the fastest here, measured once.
     device
         auto (a GPU if there is one), cpu, cuda or mps.
     precision
@@ -98,7 +104,21 @@ def predict(
         Tokens per batch, padding included; chosen for the machine if not given.
     trust_remote_code
         Run Python code from the model's repository, for families that need it.
+    cluster
+        ray: compute on a Ray cluster. INPUT may then be a folder of tables,
+        and --out is a folder of Parquet files; every machine sees them.
+    address
+        Of a running cluster: auto or HOST:PORT. Without it one is started on
+        this machine for as long as the work lasts.
+    workers
+        Copies of the model on the cluster: one for each GPU, or for every
+        four cores, if not given.
     """
+    if cluster and not (input and input != "-"):
+        raise UsageError(
+            "A cluster reads files, which all of its machines see.",
+            fix="give a file or a folder of files, or leave --cluster out",
+        )
     source = _source(input, sequence, out)
     from profactory import api
 
@@ -118,6 +138,9 @@ def predict(
             device=device,
             precision=precision,
             trust_remote_code=trust_remote_code,
+            cluster=cluster,
+            address=address,
+            workers=workers,
         )
     if isinstance(answer, list):
         _show_records(answer, json)

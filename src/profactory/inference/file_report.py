@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from profactory.errors import Problem
 SHOWN_PROBLEMS = 20
 #: Share of sequences unlike the training data that is worth a warning; one in a hundred is to be expected.
 MANY = 0.1
+
+_SUMS = ("rows", "predicted", "truncated", "windowed", "failed", "unlike")
 
 log = logging.getLogger("profactory")
 
@@ -67,6 +69,19 @@ class FileReport:
         for cell in filter(None, columns.get(UNLIKE_IN, ())):
             self.unlike_in.update(cell.split(", "))
         self.problems += failed[: self.kept - len(self.problems)]
+
+    def counts(self) -> dict[str, Any]:
+        """Return what was counted as JSON-ready values, for :meth:`merge`."""
+        values = self.to_dict()
+        return {name: values[name] for name in (*_SUMS, "unlike_in", "problems")}
+
+    def merge(self, counts: Mapping[str, Any]) -> None:
+        """Add what another report counted of the rows behind; see :meth:`counts`."""
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + counts[name])
+        self.unlike_in.update(counts["unlike_in"])
+        found = counts["problems"][: self.kept - len(self.problems)]
+        self.problems += [Problem(**problem) for problem in found]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-ready values."""

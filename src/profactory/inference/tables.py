@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,19 +21,16 @@ import pyarrow as pa
 from profactory.data.bundled import bundled_path
 from profactory.data.columns import find_columns
 from profactory.data.reading import Join, Table, open_table
-from profactory.data.residues import clean_sequences
 from profactory.data.structure_columns import match_structure_columns, say_unread
-from profactory.data.structure_strings import structure_problems
-from profactory.data.writing import arrow_column, format_of, free_name, open_writer
-from profactory.errors import Problem, ProFactoryError, RowError, shorten
+from profactory.data.writing import arrow_column, format_of, open_writer
+from profactory.errors import ProFactoryError, RowError
 from profactory.files import disk_room, remove_leftovers, sha256_file
+from profactory.inference.block_predictions import check_result, free_names, predict_block, row_problems
 from profactory.inference.file_report import FileReport
-from profactory.inference.long_sequences import TAKES_LONG
 from profactory.inference.partial import Partial, working_alone
 from profactory.inference.residue_table import ResidueTable
 from profactory.inference.row_blocks import BLOCK_ROWS, RowBlock, count_rows, row_blocks
 from profactory.progress import Progress
-from profactory.tasks import Values
 
 if TYPE_CHECKING:
     from profactory.inference.predictor import Predictor  # imports torch
@@ -172,7 +169,14 @@ def predict_file(
         done = 0
         for number, block in enumerate(row_blocks(request.table.chunks(), block_rows)):
             if number >= finished:
-                columns = _predict_block(predictor, block, request, structures, progress, probabilities)
+                columns = predict_block(
+                    predictor,
+                    block,
+                    request.sequence,
+                    structures,
+                    probabilities=probabilities,
+                    progress=progress,
+                )
                 partial.add(number, _as_table(block, {names[name]: c for name, c in columns.items()}))
             done += len(block)
             progress.advance(done - progress.done)  # rows without a prediction are done as well
@@ -183,16 +187,6 @@ def predict_file(
     report.list_failures()
     report.warn_of_novelty()
     return report
-
-
-def free_names(inputs: Sequence[str], added: Sequence[str]) -> dict[str, str]:
-    """Name the columns to add; one that the input has taken gets the next free number, and that is said."""
-    names: dict[str, str] = {}
-    for name in added:
-        names[name] = free_name(name, [*inputs, *names.values()])
-        if names[name] != name:
-            log.warning("The input has a column %r already; ours is called %r.", name, names[name])
-    return names
 
 
 def _identity(predictor: Predictor, request: FileRequest) -> dict[str, Any]:
@@ -224,34 +218,6 @@ def _kept(partial: Partial, blocks: float) -> Iterator[None]:
         raise
 
 
-def _predict_block(
-    predictor: Predictor,
-    block: RowBlock,
-    request: FileRequest,
-    structures: Mapping[str, str],
-    progress: Progress,
-    probabilities: bool,
-) -> dict[str, list[Any]]:
-    """Predict one block: the columns to add, ``error`` the last."""
-    cleaned = clean_sequences(block.cells.column(request.sequence))
-    reasons = {**cleaned.reasons, **{row: problem.reason for row, problem in block.unreadable.items()}}
-    texts: list[str] = cleaned.sequences.to_pylist()
-    strings = {kind: block.cells.column(column).to_pylist() for kind, column in structures.items()}
-    reasons = {**structure_problems(strings, texts), **reasons}
-    usable = [row for row in range(len(block)) if row not in reasons]
-    refused = predictor.refusals([texts[row] for row in usable])
-    reasons |= {usable[place]: reason for place, reason in refused.items()}
-    good = [row for row in usable if row not in reasons]
-    sequences = [texts[row] for row in good]
-    chosen = {kind: [column[row] for row in good] for kind, column in strings.items()}
-    outputs = predictor.predict_outputs(sequences, progress, chosen)
-    for place in _without_numbers(outputs):
-        reasons[good[place]] = "the model's output for this sequence is not a number"
-    decoded = predictor.columns(sequences, outputs, probabilities=probabilities)
-    columns = {name: _scatter(column, good, reasons, len(block)) for name, column in decoded.items()}
-    return {**columns, "error": [reasons.get(row, "") for row in range(len(block))]}
-
-
 def _as_table(block: RowBlock, columns: Mapping[str, list[Any]]) -> pa.Table:
     """Return a block's lines, cells and predictions as a table."""
     inputs = {name: block.cells.column(name) for name in block.cells.schema.names}
@@ -272,11 +238,18 @@ def _write(
             residues = stack.enter_context(open_writer(request.residue_table, long.columns))
         for table in partial.tables():
             cells = {name: _cells(table.column(name)) for name in table.schema.names}
-            report.count(_problems(cells, request, names["error"]), {n: cells[m] for n, m in names.items()})
+            problems = row_problems(
+                cells[names["error"]],
+                cells[_LINE],
+                cells[request.sequence],
+                request.source,
+                request.sequence,
+            )
+            report.count(problems, {n: cells[m] for n, m in names.items()})
             writer.write(cells)
             if long is not None and residues is not None:
                 residues.write(long.expand(cells))
-        _check_result(report, request.source)
+        check_result(report, request.source)
     return report
 
 
@@ -286,33 +259,6 @@ def _cells(column: pa.ChunkedArray) -> list[Any]:
     if not pa.types.is_float32(column.type):
         return values
     return [None if value is None else np.float32(value) for value in values]
-
-
-def _problems(cells: Mapping[str, list[Any]], request: FileRequest, error: str) -> list[Problem | None]:
-    """Return what is wrong with each row, with its place in the user's file."""
-    return [
-        Problem(reason, request.source, line, request.sequence, shorten(cell or "")) if reason else None
-        for reason, line, cell in zip(cells[error], cells[_LINE], cells[request.sequence], strict=True)
-    ]
-
-
-def _scatter(column: Sequence[Any], rows: Sequence[int], problems: Mapping[int, str], size: int) -> list[Any]:
-    """Put values into their rows; None elsewhere and where there is a problem."""
-    cells: list[Any] = [None] * size
-    for row, value in zip(rows, column, strict=True):
-        if row not in problems:
-            cells[row] = value
-    return cells
-
-
-def _without_numbers(outputs: Values) -> list[int]:
-    """Return the samples with an output that is infinite or not a number."""
-    if not outputs.values.size:
-        return []
-    bad = np.flatnonzero(~np.isfinite(outputs.values.reshape(len(outputs.values), -1)).all(axis=1))
-    if outputs.offsets is None:
-        return [int(row) for row in bad]
-    return sorted({int(row) for row in np.searchsorted(outputs.offsets, bad, side="right") - 1})
 
 
 def _check_residue_table(predictor: Predictor, request: FileRequest) -> None:
@@ -337,20 +283,4 @@ def _check_target(source: Path, target: Path, overwrite: bool) -> None:
             f"{target} exists already.",
             expected="a path that is free: nothing is overwritten unasked",
             fix="choose another --out, or add --overwrite",
-        )
-
-
-def _check_result(report: FileReport, source: str) -> None:
-    if report.rows and not report.predicted:
-        if all(TAKES_LONG in problem.reason for problem in report.problems):
-            raise RowError(
-                f"{source}: all {report.rows:,} sequences are longer than the model reads.",
-                fix=TAKES_LONG,
-                problems=report.problems,
-            )
-        raise RowError(
-            f"{source}: not one of {report.rows:,} rows can be used.",
-            expected="protein sequences in the sequence column",
-            fix="choose the column with --sequence-column; profactory check names what is wrong",
-            problems=report.problems,
         )

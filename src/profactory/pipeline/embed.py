@@ -18,7 +18,7 @@ from profactory.inference.partial import working_alone
 from profactory.models.design import Design
 from profactory.models.pooling import POOLINGS
 from profactory.models.protein_model import ProteinModel
-from profactory.models.zoo import resolve
+from profactory.models.zoo import ModelSpec, resolve
 from profactory.pipeline.embed_input import UsableRows, usable_rows
 from profactory.sharing.embedding_files import Embeddings, check_format, write_embeddings
 from profactory.tasks import Task, TaskKind
@@ -106,7 +106,8 @@ def embed_file(
         working_alone(out) as place,
         usable_rows(source, place / "rows", sequence_column=sequence_column, color_by=color_by) as read,
     ):
-        probe = _probe(model, folder, pooling, layer, max_length, trust_remote_code)
+        spec = resolve(model) if folder is None else None
+        probe = embedding_model(spec, folder, pooling, layer, max_length, trust_remote_code)
         spelling = probe.backbone.family.spelling
         if spelling.structure and not (spelling.structure_prefix or probe.backbone.family.needs_structure):
             log.info("%s is told that the structures are unknown; embed reads sequences alone.", model)
@@ -128,13 +129,23 @@ def embed_file(
     return EmbedReport(out, len(read.rows), encoder.width, read.failed, read.problems, umap)
 
 
-def _check(out: Path, pooling: str, overwrite: bool, umap: Path | None, color_by: str | None) -> None:
-    """Refuse what cannot be before anything is read."""
+def check_pooling(pooling: str) -> None:
+    """Refuse a pooling that has parameters to learn.
+
+    Raises
+    ------
+    ConfigError
+    """
     known = [name for name, kind in POOLINGS.items() if getattr(kind, "parameter_free", False)]
     if pooling not in (*known, NO_POOLING):
         raise ConfigError(
             f"No pooling {pooling!r} makes embeddings.", expected=", ".join([*known, NO_POOLING])
         )
+
+
+def _check(out: Path, pooling: str, overwrite: bool, umap: Path | None, color_by: str | None) -> None:
+    """Refuse what cannot be before anything is read."""
+    check_pooling(pooling)
     for file in (out, umap):
         if file is not None and file.exists() and not overwrite:
             raise RunExistsError(f"{file} exists already.", fix="choose another path, or add --overwrite")
@@ -148,17 +159,35 @@ def _check(out: Path, pooling: str, overwrite: bool, umap: Path | None, color_by
         require_umap()
 
 
-def _probe(
-    model: str, folder: Path | None, pooling: str, layer: int, max_length: int | None, trusted: bool
+def embedding_model(
+    spec: ModelSpec | None,
+    folder: Path | None,
+    pooling: str,
+    layer: int,
+    max_length: int | None,
+    trust_remote_code: bool = False,
 ) -> ProteinModel:
-    """Return a model with a frozen backbone, whose features are the embeddings."""
+    """Return a model with a frozen backbone, whose features are the embeddings.
+
+    Parameters
+    ----------
+    spec, folder
+        A pre-trained model, or the folder of a trained one.
+    pooling, layer, max_length, trust_remote_code
+        As for :func:`profactory.api.embed`.
+
+    Raises
+    ------
+    ConfigError, ModelLoadError
+    """
     residues = pooling == NO_POOLING
     task, wanted = _TASKS[residues], None if residues else pooling
-    if folder is None:
-        spec = resolve(model)
+    if spec is not None:
         options: dict[str, Any] = {"layer": layer, "max_length": max_length, "pooling": wanted}
-        return ProteinModel.build(spec, task, trust_remote_code=trusted, **options)
-    trained = ProteinModel.load(folder, trust_remote_code=trusted).merge()
+        return ProteinModel.build(spec, task, trust_remote_code=trust_remote_code, **options)
+    if folder is None:
+        raise ValueError("there is no model")
+    trained = ProteinModel.load(folder, trust_remote_code=trust_remote_code).merge()
     if layer != -1 or trained.extra_inputs.structures or trained.mix is not None:
         raise ConfigError(
             "Embeddings of a trained model are those that its head reads, without other layers or inputs.",

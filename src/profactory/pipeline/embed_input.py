@@ -123,14 +123,16 @@ def _spool(table: Table, source: str, columns: Columns, wanted: dict[str, str], 
             cells[_SEQUENCE] = cleaned.sequences.take(good)
             arrays = [pc.add(good, first), *(cells[name].cast(pa.large_string()) for name in wanted)]
             writer.write_batch(pa.record_batch(arrays, schema=schema))
-            problems += _problems(block, reasons, source, columns.sequence)[: KEPT_PROBLEMS - len(problems)]
+            found = block_problems(block, reasons, source, columns.sequence)
+            problems += found[: KEPT_PROBLEMS - len(problems)]
             failed, first = failed + len(reasons), first + len(block)
     if failed == first - 1:
         raise RowError(f"{source}: not one row can be used.", problems=problems)
     return UsableRows(pa.ipc.open_file(pa.memory_map(str(file))).read_all(), problems, failed)
 
 
-def _problems(block: RowBlock, reasons: dict[int, str], source: str, column: str) -> list[Problem]:
+def block_problems(block: RowBlock, reasons: dict[int, str], source: str, column: str) -> list[Problem]:
+    """Return what is wrong with rows of a block, with their places in the user's file."""
     given = block.cells.column(column)
     return [
         Problem(reason, source, block.lines[row], column, shorten(given[row].as_py() or ""))

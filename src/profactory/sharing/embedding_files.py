@@ -151,24 +151,50 @@ def _fill(stored: Any, blocks: Iterator[Any]) -> None:
 
 def _parquet(file: Path, embeddings: Embeddings) -> None:
     """One row per sequence; per residue the cell is a list of vectors."""
-    vector = pa.list_(pa.float32(), embeddings.width)
-    fields = [("row", pa.int64()), *([] if embeddings.names is None else [("id", pa.string())])]
-    cell = vector if embeddings.lengths is None else pa.list_(vector)
-    schema = pa.schema([*fields, ("embedding", cell)])
+    schema = table_schema(embeddings.width, embeddings.lengths is not None, embeddings.names is not None)
     offsets, first = embeddings.offsets, 0
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for block in embeddings.blocks():
-            vectors = pa.FixedSizeListArray.from_arrays(pa.array(block.reshape(-1)), embeddings.width)
             last = int(np.searchsorted(offsets, offsets[first] + len(block)))
-            if embeddings.lengths is not None:
-                inner = offsets[first : last + 1] - offsets[first]
-                vectors = pa.ListArray.from_arrays(pa.array(inner, pa.int32()), vectors)
-            columns = [pa.array(embeddings.rows[first:last])]
-            if embeddings.names is not None:
-                named = embeddings.names.slice(first, last - first).to_pylist()
-                columns.append(pa.array(named, pa.string()))
-            writer.write_table(pa.table([*columns, vectors], schema=schema))
+            named = embeddings.names
+            names = None if named is None else named.slice(first, last - first).to_pylist()
+            inner = offsets[first : last + 1] - offsets[first]
+            writer.write_table(embedding_table(schema, block, embeddings.rows[first:last], names, inner))
             first = last
+
+
+def table_schema(width: int, per_residue: bool, named: bool) -> pa.Schema:
+    """Return the columns of a table of embeddings: ``row``, ``id`` if there are any, ``embedding``."""
+    vector = pa.list_(pa.float32(), width)
+    fields = [("row", pa.int64()), *([("id", pa.string())] if named else [])]
+    return pa.schema([*fields, ("embedding", pa.list_(vector) if per_residue else vector)])
+
+
+def embedding_table(
+    schema: pa.Schema,
+    vectors: Floats,
+    rows: NDArray[np.int64],
+    names: list[str] | None,
+    offsets: NDArray[np.int64],
+) -> pa.Table:
+    """Return some embeddings as a table.
+
+    Parameters
+    ----------
+    schema
+        From :func:`table_schema`.
+    vectors
+        ``(n, width)``, or ``(residues, width)`` where there is a vector per residue.
+    rows, names
+        Row of the input and identifier of each sequence.
+    offsets
+        Where the residues of each sequence begin and the last end, ``(n + 1,)``.
+    """
+    cells = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
+    if pa.types.is_list(schema.field("embedding").type):
+        cells = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), cells)
+    columns = [pa.array(rows), *([] if names is None else [pa.array(names, pa.string())]), cells]
+    return pa.table(columns, schema=schema)
 
 
 def _safetensors(file: Path, embeddings: Embeddings) -> None:

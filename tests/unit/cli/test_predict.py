@@ -77,6 +77,12 @@ def test_a_file(run: Path, source: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert (said["rows"], said["predicted"], said["failed"]) == (2, 1, 1)
 
 
+@pytest.mark.parametrize("words", [["-"], ["--sequence", "MKT"]])
+def test_a_cluster_reads_files(run: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(run), *words, "--cluster", "ray", "--out", "out"]) == 2
+    assert "A cluster reads files" in capsys.readouterr().err
+
+
 def test_standard_input(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
