@@ -57,8 +57,9 @@ def compute_parts(
         for name, rows, error in _results(reader, job, folder.absolute(), plan):
             if error:
                 reraise(error)
-            left.remove(name)
-            advance(rows)
+            if name in left:  # a machine that dies may make Ray compute again what was counted
+                left.remove(name)
+                advance(rows)
     if left:
         raise ProFactoryError(
             f"{len(left)} parts were not computed: {min(left)} is the first.",
