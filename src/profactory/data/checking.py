@@ -307,6 +307,8 @@ def _warnings(prepared: Prepared, profile: LabelProfile | None, too_long: int, m
 
 def _no_labels(prepared: Prepared) -> str:
     columns = prepared.dataset.columns
+    if prepared.task_reason:
+        return f"{prepared.task_reason} Name another by --label-column, or predict on these data."
     known = (columns.sequence, columns.split, columns.identifier)
     others = [name for name in prepared.dataset.table.column_names if name not in known]
     named = f"; the other columns are {', '.join(map(repr, others[:10]))}" if others else ""

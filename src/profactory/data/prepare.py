@@ -51,7 +51,8 @@ class Prepared:
     dataset
         The usable rows.
     task, task_reason
-        What the labels are, and why; None without labels.
+        What the labels are, and why; None without labels, and then why those of a column with the name of a
+        label are none (empty if there is no such column).
     rejected
         Rows left out (``bad_rows="drop"``), the first 10,000; ``counts["rejected"]`` is the number of all,
         :meth:`all_rejected` reads them.
@@ -249,6 +250,7 @@ class _Preparation:
     join: Join | None = None
     keep_rejected: KeepRejected | None = None
     problems: Problems = field(default_factory=Problems)
+    no_task: str = ""
 
     def run(self, folder: Path, sources: list[dict[str, Any]], wanted: TaskKind | Task | None) -> None:
         """Write ``data.arrow``, ``meta.json`` and, if rows are left out, ``rejected.arrow`` into `folder`."""
@@ -290,7 +292,7 @@ class _Preparation:
             "sources": sources,
             "columns": ingested.columns.to_dict(),
             "task": checked.task.to_dict() if checked else None,
-            "task_reason": checked.reason if checked else "",
+            "task_reason": checked.reason if checked else self.no_task,
             "counts": counts,
             "rejected": [problem.to_dict() for problem in self.problems.in_order()],
             "header_pattern": self.reading.header_pattern,
@@ -306,7 +308,8 @@ class _Preparation:
             return check_labels(table, ingested.columns, wanted)
         except (ColumnError, ConfigError) as error:
             if not (self.reading.need_labels or self.reading.labels or wanted):
-                return None  # a column with the name of a label that holds none, where none is needed
+                self.no_task = error.found  # a column with the name of a label, where none is needed
+                return None
             if self.problems.total and self.bad_rows == "error":
                 raise self._bad_rows(ingested.rows_read) from error
             raise

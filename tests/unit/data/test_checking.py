@@ -272,3 +272,15 @@ def test_bars_and_names_that_a_terminal_might_obey() -> None:
     assert "33.3 %" in lines[1]
     assert "\x1b" not in "".join(lines)
     assert printable("a\u202eb\n") == "a\ufffdb\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("label", "reason"),
+    [("", "The label column is empty."), ("a", "The label column holds 1 class ('a'); there is nothing to")],
+)
+def test_a_label_column_without_labels_is_not_called_missing(tmp_path: Path, label: str, reason: str) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text(f"sequence,label\nMKT,{label}\nMKV,{label}\n")
+    first = check(path).warnings[0]
+    assert first.startswith(reason)
+    assert first.endswith("Name another by --label-column, or predict on these data.")
