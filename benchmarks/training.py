@@ -13,11 +13,18 @@ that the Trainer's side also does: embedding, training and evaluating.
 A frozen backbone is computed once here and in every epoch there, so the ratio grows with the epochs and with
 the sequences. The case `freeze-all` has all rows of the set; `make bench` leaves it out, since the Trainer
 needs several minutes for it.
+
+biotrainer asks for another onnx than ProFactory's extra `export`, so it runs in an environment of its own, if
+BIOTRAINER_PYTHON names the Python of one. It too computes a frozen backbone once. Its side is a whole run too:
+reading and checking the FASTA file, embedding, training, testing with bootstrapping.
 """
 
 from __future__ import annotations
 
+import csv
+import json
 import os
+import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
@@ -28,7 +35,8 @@ import material
 import measuring
 
 SMALL_ROWS = (32, 16, 16)
-EXACT = ["trainer", "profactory"]
+EXACT = ["trainer", "biotrainer", "profactory"]
+TUNED = ["trainer", "profactory", "profactory fp32"]
 CASES = {
     "freeze": {
         "method": "freeze",
@@ -37,8 +45,20 @@ CASES = {
         "rows": (140, 50, 200),
         "contenders": EXACT,
     },
-    "lora": {"method": "lora", "epochs": 2, "learning_rate": 1e-3, "rows": (200, 50, 200)},
-    "full": {"method": "full", "epochs": 2, "learning_rate": 3e-4, "rows": (200, 50, 200)},
+    "lora": {
+        "method": "lora",
+        "epochs": 2,
+        "learning_rate": 1e-3,
+        "rows": (200, 50, 200),
+        "contenders": TUNED,
+    },
+    "full": {
+        "method": "full",
+        "epochs": 2,
+        "learning_rate": 3e-4,
+        "rows": (200, 50, 200),
+        "contenders": TUNED,
+    },
     "freeze-all": {
         "method": "freeze",
         "epochs": 20,
@@ -124,6 +144,41 @@ def trainer(case: Mapping[str, Any]) -> dict[str, Any]:
     return {"mcc": round(float(matthews_corrcoef(truth, predicted)), 3)}
 
 
+def biotrainer(case: Mapping[str, Any]) -> dict[str, Any]:
+    """Train with biotrainer in its own environment, where imports and a small run come first."""
+    from profactory.models.zoo import resolve
+
+    interpreter = os.environ.get("BIOTRAINER_PYTHON")
+    if not interpreter:
+        raise measuring.UnavailableError("BIOTRAINER_PYTHON does not name a Python with biotrainer")
+    with tempfile.TemporaryDirectory() as folder:
+        work = {
+            "fasta": str(fasta(table(case, folder), Path(folder) / "all.fasta")),
+            "small": str(fasta(table({**case, "small": True}, folder), Path(folder) / "small.fasta")),
+            "model": resolve("mini").source,
+            "epochs": epochs(case),
+            "learning_rate": case["learning_rate"],
+        }
+        file = Path(folder) / "work.json"
+        file.write_text(json.dumps(work), encoding="utf-8")
+        script = Path(__file__).with_name("with_biotrainer.py")
+        done = subprocess.run([interpreter, script, file], capture_output=True, text=True, check=True)
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def fasta(rows: Path, file: Path) -> Path:
+    """Write a table as biotrainer reads it."""
+    names = {"train": "train", "valid": "val", "test": "test"}
+    with rows.open(encoding="utf-8", newline="") as handle:
+        records = [
+            f">{row['accession']} TARGET={row['label'].replace(' ', '_')} SET={names[row['split']]}\n{row['sequence']}\n"
+            for row in csv.DictReader(handle)
+        ]
+    file.write_text("".join(records), encoding="utf-8")
+    return file
+
+
 def classifier(method: str, classes: int) -> Any:
     """Return the model that the Trainer trains."""
     from transformers import AutoModelForSequenceClassification
@@ -176,7 +231,12 @@ def epochs(case: Mapping[str, Any]) -> int:
     return 1 if case["small"] else int(case["epochs"])
 
 
-CONTENDERS = {"trainer": trainer, "profactory": profactory, "profactory fp32": profactory_fp32}
+CONTENDERS = {
+    "trainer": trainer,
+    "biotrainer": biotrainer,
+    "profactory": profactory,
+    "profactory fp32": profactory_fp32,
+}
 
 if __name__ == "__main__":
     measuring.run(CONTENDERS, CASES, reference="trainer")
