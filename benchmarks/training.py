@@ -15,8 +15,8 @@ the sequences. The case `freeze-all` has all rows of the set; `make bench` leave
 needs several minutes for it.
 
 biotrainer asks for another onnx than ProFactory's extra `export`, so it runs in an environment of its own, if
-BIOTRAINER_PYTHON names the Python of one. It too computes a frozen backbone once. Its side is a whole run too:
-reading and checking the FASTA file, embedding, training, testing with bootstrapping.
+BIOTRAINER_PYTHON names the Python of one. It too computes a frozen backbone once, and its side is a whole run
+too: reading and checking the FASTA file, embedding, training, testing with bootstrapping.
 """
 
 from __future__ import annotations
@@ -172,7 +172,8 @@ def fasta(rows: Path, file: Path) -> Path:
     names = {"train": "train", "valid": "val", "test": "test"}
     with rows.open(encoding="utf-8", newline="") as handle:
         records = [
-            f">{row['accession']} TARGET={row['label'].replace(' ', '_')} SET={names[row['split']]}\n{row['sequence']}\n"
+            f">{row['accession']} TARGET={row['label'].replace(' ', '_')} SET={names[row['split']]}\n"
+            f"{row['sequence']}\n"
             for row in csv.DictReader(handle)
         ]
     file.write_text("".join(records), encoding="utf-8")
