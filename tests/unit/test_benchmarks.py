@@ -82,4 +82,4 @@ def test_all_benchmarks_run(tmp_path: Path) -> None:
     assert eight["sdpa, sorted"]["outcome"]["difference"] < 1e-4
     assert eight["profactory fp32"]["outcome"]["difference"] < 1e-4
     assert 0 < eight["profactory bf16"]["outcome"]["difference"] < 0.2
-    assert set(found["training"]["cases"]["freeze"]) == {"trainer", "profactory"}
+    assert set(found["training"]["cases"]["freeze"]) == {"trainer", "biotrainer", "profactory"}
