@@ -16,6 +16,7 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, mean_sq
 
 import profactory
 from profactory.cli.main import main
+from profactory.cli.results import metric_table
 from profactory.config.methods import METHODS
 from profactory.errors import (
     CheckpointError,
@@ -331,7 +332,20 @@ def test_evaluate_gives_the_numbers_of_the_report(
     for name, entry in metrics["test"].items():
         if isinstance(entry, dict) and "value" in entry:
             assert entry["value"] == pytest.approx(run.metrics["test"][name]["value"], abs=1e-6), name
+    assert metrics["measured_on"] == "test"
     assert (tmp_path / "evaluation" / "report.html").is_file()
+
+
+def test_evaluate_does_not_call_all_rows_the_test_set(model: Path, tmp_path: Path, caplog: Any) -> None:
+    table = write_table(tmp_path / "t.csv", "single_label_classification")
+    run = train(table, model, tmp_path / "run", epochs=1)
+    metrics = profactory.evaluate(run.path, table, out=tmp_path / "evaluation")
+    assert metrics["measured_on"] == "all rows"
+    assert "all rows" in metric_table(metrics)
+    report = (tmp_path / "evaluation" / "report.html").read_text(encoding="utf-8")
+    assert "on all rows" in report
+    assert "rows are marked train" in report
+    assert "rows are marked train" in caplog.text
 
 
 LAUNCHERS = {

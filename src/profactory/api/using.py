@@ -157,7 +157,8 @@ def evaluate(
     Returns
     -------
     dict
-        As ``report/metrics.json``: ``{"test": {"mcc": {"value", "low", "high"}, …}}``.
+        As ``report/metrics.json``: ``{"test": {"mcc": {"value", "low", "high"}, …}}``. What is measured on
+        all rows is called ``test``, too; ``measured_on`` says which they are.
     """
     from profactory.pipeline.evaluate import evaluate_model
 

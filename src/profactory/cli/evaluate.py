@@ -51,7 +51,8 @@ def evaluate(
     data
         Labelled data in any format that train reads.
     split
-        Use only this part (train, validation or test) of divided data.
+        Use only this part (train, validation or test) of divided data; all
+        rows if not given.
     structures
         For models that read structures: folder of PDB or mmCIF files, or a
         table made by profactory structure; joined by exact id. Refused for a

@@ -23,11 +23,11 @@ def metric_table(metrics: Mapping[str, Any]) -> str:
         return "Nothing was measured."
     baselines = metrics.get("baselines") or {}
     members = (metrics.get("members") or {}).get("metrics") or {}
-    rows = []
+    called, rows = str(metrics.get("measured_on") or split), []
     for name, entry in metrics[split].items():
         if not _is_number(entry):
             continue
-        row: dict[str, object] = {split: name, "value": entry["value"], "95 % interval": _interval(entry)}
+        row: dict[str, object] = {called: name, "value": entry["value"], "95 % interval": _interval(entry)}
         if members:
             row |= _single_models(members.get(name))
         for baseline, values in baselines.items():

@@ -94,13 +94,14 @@ def render_page(
     )  # fmt: skip
     environment.filters["number"] = number
     main = metrics["main_split"]
+    called = str(metrics.get("measured_on") or main)
     per_class = metrics.get("per_class", metrics.get("per_target", {})).get(main, [])
     return environment.get_template("report.html.j2").render(
         title=str(run_info.get("title") or "Report"),
         subtitle=str(run_info.get("subtitle") or ""),
         task=_TITLES[metrics["task"]],
         counts=_counts(metrics["counts"][main]),
-        split=main,
+        split=called,
         metric=label_of(metrics["main_metric"]),
         bars=headline_bars(metrics),
         comparison=metrics["comparison"],
@@ -110,7 +111,7 @@ def render_page(
         diagnosis=diagnosis,
         healthy=HEALTHY,
         table=metric_rows(metrics),
-        splits=measured_splits(metrics),
+        splits=[called, *measured_splits(metrics)[1:]],
         baselines=[(name, name.capitalize()) for name in metrics["baselines"]],
         training=_images(images, [name for name in images if name in _TRAINING]),
         figures=_images(images, [name for name in images if name not in (*_TRAINING, *_RELATIVES)]),

@@ -102,6 +102,7 @@ def write_report(
     calibration: Calibration | None = None,
     seed: int = 0,
     beside: Sequence[str] = (),
+    measured_on: str = "",
 ) -> Report:
     """Measure every split and write the whole report.
 
@@ -136,6 +137,8 @@ def write_report(
         Of the bootstrap.
     beside
         Names of files that others write into the folder; the page lists them, too.
+    measured_on
+        What the rows that the report is about are called; the name of their split if not given.
 
     Returns
     -------
@@ -144,7 +147,7 @@ def write_report(
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     main = _main_split(splits)
-    metrics = _measure(task, splits, main, baseline_notes, seed)
+    metrics = _measure(task, splits, main, baseline_notes, seed) | {"measured_on": measured_on or main}
     if relatives is not None:
         metrics["leakage"] = _measure_subsets(task, splits[main], relatives, metrics, seed)
         warnings = [*warnings, *filter(None, [metrics["leakage"]["warning"]])]

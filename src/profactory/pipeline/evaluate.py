@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,11 @@ from profactory.inference.opening import open_predictor
 from profactory.progress import Progress
 from profactory.structure.joining import StructureJoin
 from profactory.training.sources import truncated
+
+log = logging.getLogger("profactory")
+
+#: What rows are called that are measured without regard to their split.
+ALL_ROWS = "all rows"
 
 
 def evaluate_model(
@@ -44,6 +50,8 @@ def evaluate_model(
     task = predictor.task
     dataset = prepare_dataset(source, task=task, join=join).dataset
     dataset, name = _chosen_rows(dataset, split)
+    measured_on = split or ALL_ROWS
+    warning = "" if split else _warn_of_training_rows(dataset)
     needed = predictor.model.extra_inputs.structures
     structures = match_structure_columns(dataset.table.column_names, needed, file=source)
     say_unread(dataset.table.column_names, structures, labels=dataset.columns.labels)
@@ -53,7 +61,8 @@ def evaluate_model(
     targets = encode_labels(dataset, task)
     targets = truncated(targets, np.minimum(dataset.lengths, predictor.max_length).astype(np.int64))
     if folder is None:
-        return {name: measure(task, targets, outputs)[0], "main_split": name, "task": str(task.kind)}
+        about = {"main_split": name, "measured_on": measured_on, "task": str(task.kind)}
+        return {name: measure(task, targets, outputs)[0], **about}
     report = write_report(
         folder,
         task=task,
@@ -61,12 +70,27 @@ def evaluate_model(
         run_info={"title": f"Evaluation of {model}", "model": str(model)},
         calibration=predictor.calibration,
         data_info={"source": source, "rows": len(dataset), "SHA-256 of the rows": dataset.content_hash},
+        warnings=[warning] if warning else [],
+        measured_on=measured_on,
     )
     return report.metrics
 
 
+def _warn_of_training_rows(dataset: Dataset) -> str:
+    """Say that rows to measure on are marked as training rows; nothing if none is."""
+    marked = int(np.count_nonzero(dataset.splits == "train"))
+    if not marked:
+        return ""
+    warning = (
+        f"{marked:,} of the {len(dataset):,} rows are marked train: on rows that the model was trained on, "
+        "any score is too high. --split test measures on the others."
+    )
+    log.warning("%s", warning)
+    return warning
+
+
 def _chosen_rows(dataset: Dataset, split: str | None) -> tuple[Dataset, str]:
-    """Return the rows to measure on and what to call them."""
+    """Return the rows to measure on and their key in ``metrics.json``."""
     if split is None:
         return dataset, "test"
     rows = np.flatnonzero(dataset.splits == split)

@@ -67,7 +67,9 @@ def metric_chart(events: Events, monitor: str, words: Words) -> Figure | None:
     return _figure(curves, words("chart.step"), "", title=words("chart.metrics"), best=_best_step(rows))
 
 
-def comparison_chart(runs: Mapping[str, Events], metric: str, words: Words) -> Figure | None:
+def comparison_chart(
+    runs: Mapping[str, Events], metric: str, words: Words, *, title: str = ""
+) -> Figure | None:
     """Draw one validation metric (or ``loss``) of several runs over epochs."""
     curves = [
         _curve(
@@ -80,7 +82,7 @@ def comparison_chart(runs: Mapping[str, Events], metric: str, words: Words) -> F
         )
         for place, (name, events) in enumerate(runs.items())
     ]
-    return _figure(curves, words("chart.epoch"), "", title=words.metric(metric))
+    return _figure(curves, words("chart.epoch"), "", title=title or words.metric(metric))
 
 
 def bars(counts: Mapping[str, float], axis: str) -> Figure:
@@ -197,7 +199,7 @@ def _layout(x: str, y: str, *, title: str = "", height: int = HEIGHT) -> dict[st
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"size": 12, "color": _GREY},
-        "xaxis": {**axis, "title": {"text": safe(x)}},
+        "xaxis": {**axis, "title": {"text": safe(x)}, **({"rangemode": "tozero"} if title else {})},
         "yaxis": {**axis, "title": {"text": safe(y)}},
         # Below the axis: on a narrow screen its lines would cover a title.
         "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "font": _SMALL},

@@ -83,7 +83,9 @@ def _verdict(report: Report, words: Words) -> str:
 def _facts(report: Report, words: Words) -> str:
     counts, lengths, task = report["counts"], report["lengths"], report.get("task") or {}
     kind = str(task.get("kind", ""))
-    splits = ", ".join(f"{words(f'result.{name}')} {count:,}" for name, count in counts["splits"].items())
+    splits = ", ".join(
+        f"{words(f'result.{name}')} {count:,}" for name, count in counts["splits"].items() if count
+    )
     return markup.facts(
         {
             words("runs.task"): words.maybe(f"choice.{kind}", kind),

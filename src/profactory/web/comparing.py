@@ -71,14 +71,11 @@ def _table(context: Context, names: list[str]) -> str:
             (name, config, {key: entry["value"] for key, entry in measured.items() if "value" in entry})
         )
     metric_names = list(dict.fromkeys(key for *_, values in rows for key in values))
-    head = [
-        words("runs.column_name"),
-        words("runs.column_model"),
-        words("runs.column_method"),
-        *map(words.metric, metric_names),
-    ]
+    # Runs side by side: there are more metrics than a line has room for.
     lines = [
-        [name, config.get("model"), config.get("method"), *(values.get(key) for key in metric_names)]
-        for name, config, values in rows
+        [words(f"runs.column_{key}"), *(config.get(key) for _, config, _ in rows)]
+        for key in ("model", "method")
     ]
-    return markup.table(head, lines, numbers=range(3, len(head)))
+    lines += [[words.metric(key), *(values.get(key) for *_, values in rows)] for key in metric_names]
+    head = ["", *(name for name, *_ in rows)]
+    return markup.table(head, lines, numbers=range(1, len(head)))

@@ -53,5 +53,10 @@ class Shared:
     data: gr.Textbox
 
 
+#: No handler is offered to programs, which have the command line and Python; describing them all would
+#: double what a browser has to load.
+PAGE_ONLY: dict[str, Any] = {"api_visibility": "private"}
 #: Handlers that only read are not queued behind those that work.
-QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
+QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", **PAGE_ONLY}
+#: Handlers that work: pressed twice, they do it once.
+ONCE: dict[str, Any] = {"trigger_mode": "once", **PAGE_ONLY}

@@ -24,6 +24,14 @@ FRONT = ("model", "method", "pooling", "label_column", "split", "epochs", "learn
 #: Running foreign code is for who has a terminal on the machine.
 TERMINAL_ONLY = ("trust_remote_code",)
 _MEANT = {"whole": "a whole number", "number": "a number", "numbers": "a list of numbers such as 0.8 0.1 0.1"}
+_WRITTEN = {
+    "lora": "LoRA",
+    "nan": "NaN",
+    "id": "ID",
+    "max": "maximum",
+    "grad": "gradient",
+    "eval": "evaluation",
+}
 
 
 def form_fields() -> dict[str, FieldInfo]:
@@ -67,7 +75,7 @@ def make_control(name: str, words: Words, *, tab: str = "setting") -> gr.compone
     field = TrainConfig.model_fields[name]
     kind = kind_of(field.annotation)
     common: dict[str, Any] = {
-        "label": words.setting(name, "label", name.replace("_", " ").capitalize()),
+        "label": words.setting(name, "label", english_label(name)),
         "info": words.setting(name, "help", field.description or ""),
         "elem_id": f"{tab}-{name}",
         "interactive": True,
@@ -85,6 +93,18 @@ def make_control(name: str, words: Words, *, tab: str = "setting") -> gr.compone
     if name.endswith("_column"):
         return gr.Dropdown([("", "")], value="", allow_custom_value=True, **common)
     return gr.Textbox(_shown(field.default), placeholder=words("form.automatic"), **common)
+
+
+def english_label(name: str) -> str:
+    """Return a setting's name as it is written in English.
+
+    Examples
+    --------
+    >>> english_label("lora_rank"), english_label("on_nan"), english_label("batch_size")
+    ('LoRA rank', 'On NaN', 'Batch size')
+    """
+    first, *rest = (_WRITTEN.get(word, word) for word in name.split("_"))
+    return " ".join([first[0].upper() + first[1:], *rest])
 
 
 def folded_sections(words: Words) -> Iterable[tuple[str, list[str]]]:

@@ -62,7 +62,7 @@ def _arrive(address: str) -> tuple[Any, Any, Any]:
     front = tab if tab in TABS else "runs" if run else ""
     if not front:  # the visitor may have pressed a tab already
         return gr.skip(), gr.skip(), gr.skip()
-    return gr.Tabs(selected=front), run, front
+    return gr.update(selected=front), run, front
 
 
 def _header(words: Words) -> str:

@@ -12,6 +12,7 @@ from profactory.data.bundled import PREFIX, list_bundled
 from profactory.data.catalog import list_catalog
 from profactory.data.reading import TABLE_SUFFIXES
 from profactory.errors import ProFactoryError
+from profactory.web.sentences import said
 from profactory.web.tables import first_rows
 from profactory.web.uploading import keep_uploads, upload_button
 from profactory.web.words import Words
@@ -81,8 +82,8 @@ def choice_labels(workspace: Workspace, words: Words, source: str = "") -> list[
 
     def label(value: str) -> str:
         if value in bundled:
-            return f"{bundled[value].title} ({bundled[value].rows:,} {words('data.rows')})"
-        return f"{public[value].title} · {value} (Hub)" if value in public else value
+            return f"{said(bundled[value].title, words)} ({bundled[value].rows:,} {words('data.rows')})"
+        return f"{said(public[value].title, words)} · {value} (Hub)" if value in public else value
 
     known = workspace.data_choices()
     others = [source] if source and source not in known else []

@@ -13,7 +13,7 @@ from profactory.jobs import Job
 from profactory.sharing.hub import REPOSITORY
 from profactory.web import markup
 from profactory.web.board import Result, build_board
-from profactory.web.context import Context, Shared
+from profactory.web.context import ONCE, Context, Shared
 from profactory.web.trained import check_run
 from profactory.web.watching import tail
 
@@ -61,8 +61,8 @@ def build_push(context: Context, shared: Shared, picker: gr.Dropdown) -> None:
         begin,
         [picker, place, token, private],
         [trouble, opened, token],
-        trigger_mode="once",
         show_progress="hidden",
+        **ONCE,
     )
     build_board(
         context,

@@ -29,15 +29,30 @@ _WARNINGS = {
     "no_labels": r"No label column was found.*",
 }
 _NUMBER = r"[\d,]+"
+#: Folders in which the page keeps what it gets and makes; visitors know only the names of the files.
+_OWN_FOLDERS = re.compile(r"[^\s'\"]*\.(?:uploads|results)/[0-9a-f]{16}/")
 _LONGEST = 2000  # characters of a sentence of ours, with a name or two of the user's
 
 
 def said(text: str, words: Words) -> str:
     """Say what a command or an error said in English; as it was written where there are no words for it."""
-    for pattern, other in _messages(words.language) if len(text) <= _LONGEST else []:
+    text = _OWN_FOLDERS.sub("", text)
+    found = _found(text, words.language)
+    if found is None:
+        return text
+    other, values = found
+    if "setting" in values:
+        values = values | {"setting": words.setting(values["setting"], "label", values["setting"])}
+    return other.format_map(values)
+
+
+@functools.lru_cache(maxsize=2048)
+def _found(text: str, language: str) -> tuple[str, dict[str, str]] | None:
+    """Return what is said instead of a sentence, with the values that it holds."""
+    for pattern, other in _messages(language) if len(text) <= _LONGEST else []:
         if found := pattern.fullmatch(text):
-            return other.format_map(found.groupdict())
-    return text
+            return other, found.groupdict()
+    return None
 
 
 def problem_line(problem: Problem, words: Words) -> str:
@@ -81,15 +96,30 @@ def verdict_sentence(metrics: Mapping[str, Any], words: Words) -> str:
     if not sentence:
         return ""
     metric, against = found["metric"], found["against"]
-    windows = against == "composition" and str(metrics.get("task", "")).startswith("residue_")
     values = {
         "metric": label_of(metric),
         "model": number(metrics[metrics["main_split"]].get(metric, {}).get("value")),
         "other": number(metrics.get("baselines", {}).get(against, {}).get(metric, {}).get("value")),
-        "against": words.maybe(f"verdict.against_{'windows' if windows else against}", against),
+        "against": words.maybe(f"verdict.against_{baseline_kind(against, metrics)}", against),
         **{name: number(found[name], sign=True) for name in ("difference", "low", "high")},
     }
     return _filled(words, f"verdict.{found['outcome']}", values, sentence)
+
+
+def baseline_kind(name: str, metrics: Mapping[str, Any]) -> str:
+    """Return what a baseline of ``metrics.json`` is in its task.
+
+    Examples
+    --------
+    >>> baseline_kind("majority", {"task": "regression"})
+    'mean'
+    >>> baseline_kind("composition", {"task": "residue_classification"})
+    'windows'
+    """
+    task = str(metrics.get("task", ""))
+    if name == "majority" and task.endswith("regression"):
+        return "mean"
+    return "windows" if name == "composition" and task.startswith("residue_") else name
 
 
 def warning_sentence(warning: str, words: Words) -> str:

@@ -7,17 +7,19 @@ import secrets
 import socket
 import tempfile
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from urllib.parse import urlencode
 
 from profactory.errors import ConfigError, MissingExtraError
+from profactory.web.lean import lean_import
 
 try:
-    import fastapi
-    import gradio as gr
-    import uvicorn
-    from gradio.utils import get_upload_folder
+    with lean_import():
+        import fastapi
+        import gradio as gr
+        import uvicorn
+        from gradio.utils import get_upload_folder
 except ImportError as error:
     raise MissingExtraError("The web page", "ui") from error
 
@@ -28,6 +30,7 @@ from profactory.web.access import Gate, check_token
 from profactory.web.context import Context
 from profactory.web.downloads import offer_results, offer_runs, offer_structures, offer_viewer
 from profactory.web.page import LOGO, build_page
+from profactory.web.pages import Pages
 from profactory.web.quota import Quota
 from profactory.web.theme import SCRIPT, STYLE, make_theme
 from profactory.web.watching import EventLogs
@@ -41,7 +44,12 @@ COOKIE_SECONDS = 365 * 24 * 3600
 
 
 def make_app(
-    workspace: Workspace, *, token: str = "", prefix: str = "", upload_megabytes: int = UPLOAD_MEGABYTES
+    workspace: Workspace,
+    *,
+    token: str = "",
+    prefix: str = "",
+    upload_megabytes: int = UPLOAD_MEGABYTES,
+    languages: Iterable[str] = LANGUAGES,
 ) -> fastapi.FastAPI:
     """Put the page together.
 
@@ -55,8 +63,11 @@ def make_app(
         Path under which a proxy serves the page, such as ``/profactory``.
     upload_megabytes
         Largest file that may be uploaded.
+    languages
+        In which the page is put together now; in another when somebody asks for it.
     """
-    app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    pages = Pages(_builder(workspace, upload_megabytes))
+    app = _bare_app(pages)
     app.add_route("/", _to_language)
     app.add_route("/language/{language}", _choose_language)
     app.add_route("/alive", _say_alive())
@@ -66,11 +77,27 @@ def make_app(
     app.add_route("/results/{path:path}", offer_results(workspace))
     app.add_route("/structures/{path:path}", offer_structures(workspace))
     app.add_route("/viewer.js", offer_viewer)
+    app.mount("/", pages)
+    for language in languages:
+        pages.make(language)
+    quota = Quota((upload_megabytes << 20) * UPLOADS_A_DAY)
+    app.add_middleware(Gate, token=token, uploads=Path(get_upload_folder()), prefix=prefix, quota=quota)
+    return app
+
+
+def _bare_app(pages: Pages | None = None) -> fastapi.FastAPI:
+    lifespan = pages.lifespan if pages else None
+    return fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+
+
+def _builder(workspace: Workspace, upload_megabytes: int) -> Callable[[str], fastapi.FastAPI]:
+    """Return what puts the page in a language together."""
     logs = EventLogs()
-    for language in LANGUAGES:
+
+    def build(language: str) -> fastapi.FastAPI:
         page = build_page(Context(workspace, Words(language), logs))
-        gr.mount_gradio_app(
-            app,
+        app = gr.mount_gradio_app(
+            _bare_app(),
             page,
             path=f"/{language}",
             max_file_size=upload_megabytes << 20,
@@ -85,12 +112,11 @@ def make_app(
             pwa=False,
             show_error=False,
         )
-        page.has_launched = (
-            True  # else Gradio takes files of any path for uploads: it looks only at launched pages
-        )
-    quota = Quota((upload_megabytes << 20) * UPLOADS_A_DAY)
-    app.add_middleware(Gate, token=token, uploads=Path(get_upload_folder()), prefix=prefix, quota=quota)
-    return app
+        # Else Gradio takes files of any path for uploads: it looks only at launched pages.
+        page.has_launched = True
+        return app
+
+    return build
 
 
 def serve(
@@ -131,7 +157,10 @@ def serve(
     with tempfile.TemporaryDirectory(prefix="profactory-ui-") as folder:
         # Where Gradio keeps what was uploaded until a button is pressed.
         os.environ["GRADIO_TEMP_DIR"] = folder
-        app = make_app(workspace, token=needed, prefix=prefix, upload_megabytes=upload_megabytes)
+        likely = preferred_language(None, os.environ.get("LC_ALL") or os.environ.get("LANG", ""))
+        app = make_app(
+            workspace, token=needed, prefix=prefix, upload_megabytes=upload_megabytes, languages=[likely]
+        )
         where = _address(host, listener.getsockname()[1], needed, prefix)
         say(where)
         if open_browser:

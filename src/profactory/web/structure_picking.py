@@ -10,7 +10,7 @@ import gradio as gr
 
 from profactory.errors import ProFactoryError
 from profactory.structure.files import SUFFIXES
-from profactory.web.context import QUICK, Context
+from profactory.web.context import PAGE_ONLY, QUICK, Context
 from profactory.web.markup import problem
 from profactory.web.structures import chains_of, prepare
 from profactory.web.uploading import keep_uploads, upload_button
@@ -83,5 +83,7 @@ def structure_picker(context: Context, *, name: str) -> StructurePicker:
 
     keep_uploads(workspace, words, (upload, choice, trouble), SUFFIXES, choices)
     choice.focus(lambda: gr.update(choices=workspace.structure_choices()), None, choice, **QUICK)
-    choice.change(read, choice, [chain, view, trouble], concurrency_limit=2, trigger_mode="always_last")
+    choice.change(
+        read, choice, [chain, view, trouble], concurrency_limit=2, trigger_mode="always_last", **PAGE_ONLY
+    )
     return StructurePicker(choice, chain, view)

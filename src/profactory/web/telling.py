@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from profactory.evaluation.metric_rows import metric_rows
 from profactory.files import read_json
 from profactory.jobs import Job
-from profactory.web import charts, markup
+from profactory.web import charts, markup, parts
 from profactory.web.context import Context
 from profactory.web.picking import data_name
-from profactory.web.sentences import finding_sentence, remedies_of, said, verdict_sentence
+from profactory.web.sentences import baseline_kind, finding_sentence, remedies_of, said, verdict_sentence
 from profactory.web.standing import Standing, metrics_of
 from profactory.web.watching import tail
 from profactory.web.words import Words
@@ -49,19 +50,27 @@ class Told:
 
 def tell(context: Context, standing: Standing) -> Told:
     """Put together all that is shown of a run."""
-    words = context.words
     path = context.workspace.runs / standing.name
-    events = context.logs.of(path).read()
-    monitor = str(standing.status.get("monitor") or "")
+    loss, metric = _curves(context, standing, path)
     log = tail(path / "log.txt") or (tail(standing.job.log) if standing.job else "")
     return Told(
         standing,
         _head(context, standing),
-        charts.loss_chart(events, words),
-        charts.metric_chart(events, monitor, words),
+        loss,
+        metric,
         _result(context, standing),
         f'<pre class="pf-command pf-log"><code>{markup.safe(log)}</code></pre>' if log else "",
     )
+
+
+def _curves(context: Context, standing: Standing, path: Path) -> tuple[Figure | None, Figure | None]:
+    """Draw loss and metric of a training, or of all that a run consists of."""
+    trainings = parts.parts_of(path)
+    if trainings:
+        return parts.part_charts(context, trainings)
+    events = context.logs.of(path).read()
+    monitor = str(standing.status.get("monitor") or "")
+    return charts.loss_chart(events, context.words), charts.metric_chart(events, monitor, context.words)
 
 
 def duration(seconds: float | None, words: Words) -> str:
@@ -107,7 +116,10 @@ def _head(context: Context, standing: Standing) -> str:
             words("runs.column_created"): summary.created[:16].replace("T", " "),
         }
     return (
-        title + _reason(standing, words) + _progress(standing, words) + (markup.facts(facts) if facts else "")
+        title
+        + _reason(standing, words)
+        + _progress(context, standing)
+        + (markup.facts(facts) if facts else "")
     )
 
 
@@ -119,32 +131,41 @@ def _reason(standing: Standing, words: Words) -> str:
     hint = words(f"runs.hint_{'resume' if standing.can_resume else 'none'}")
     text = said(standing.reason, words) or hint
     kind = "info" if standing.state == "stopped" else "bad"
-    detail = said(fix, words) or (hint if standing.can_resume and standing.reason else "")
+    mend = f"{words('error.fix')}{words('error.after')}{said(fix, words)}" if fix else ""
+    detail = mend or (hint if standing.can_resume and standing.reason else "")
     return markup.note(text, kind=kind, detail=detail)
 
 
-def _progress(standing: Standing, words: Words) -> str:
-    status = standing.status
+def _progress(context: Context, standing: Standing) -> str:
+    status, words = standing.status, context.words
     if not standing.is_running:
         return ""
     if standing.state == "training" and status.get("total_steps"):
-        step, total = int(status.get("step") or 0), int(status["total_steps"])
-        text = words("runs.progress", step=f"{step:,}", total=f"{total:,}", epoch=status.get("epoch") or 0,
-                     epochs=status.get("epochs") or 0)  # fmt: skip
+        share, text = _position(context, standing)
         left = duration(status.get("eta_seconds"), words)
-        return markup.bar(step / total, f"{text} · {words('runs.left', time=left)}" if left else text)
+        return markup.bar(share, f"{text} · {words('runs.left', time=left)}" if left else text)
     doing = words.maybe(f"runs.doing_{standing.state}", words("runs.doing_starting"))
     return job_progress(standing.job, words, doing) if standing.job else markup.bar(0, doing)
+
+
+def _position(context: Context, standing: Standing) -> tuple[float, str]:
+    """Return how far a training is, as a share of one and in words."""
+    status, words = standing.status, context.words
+    if status.get("unit"):
+        return parts.part_progress(status, parts.parts_of(context.workspace.runs / standing.name), words)
+    step, total = int(status.get("step") or 0), int(status["total_steps"])
+    epoch = {name: status.get(name) or 0 for name in ("epoch", "epochs")}
+    return step / total, words("runs.progress", step=f"{step:,}", total=f"{total:,}", **epoch)
 
 
 def _result(context: Context, standing: Standing) -> str:
     path, words = context.workspace.runs / standing.name, context.words
     metrics = metrics_of(path)
-    parts = [_diagnosis(context, standing)]
+    shown = [_diagnosis(context, standing)]
     if metrics and "main_split" in metrics:
-        parts += [metric_table(metrics, words)]
-        parts += [_links(context, standing.name)]
-    return "".join(parts)
+        shown += [metric_table(metrics, words), parts.part_table(metrics, words)]
+        shown += [_links(context, standing.name)]
+    return "".join(shown)
 
 
 def metric_table(metrics: dict[str, Any], words: Words, rows_of: str = "") -> str:
@@ -162,7 +183,7 @@ def metric_table(metrics: dict[str, Any], words: Words, rows_of: str = "") -> st
     measured = rows_of or words(f"result.{metrics['main_split']}")
     baselines = list(metrics.get("baselines") or {})
     head = [words("result.metric"), measured, words("result.interval")]
-    head += [words.maybe(f"result.baseline_{name}", name) for name in baselines]
+    head += [words.maybe(f"result.baseline_{baseline_kind(name, metrics)}", name) for name in baselines]
     rows = []
     for row in metric_rows({"baselines": {}, **metrics}):
         value, interval = row["cells"][0]
@@ -189,6 +210,8 @@ def _links(context: Context, name: str) -> str:
     base = f"../files/{name}"
     links = [
         ("report/report.html", words("result.report"), False),
+        ("report/members.html", words("parts.page"), False),
+        ("report/sweep.html", words("parts.sweep"), False),
         ("report/metrics.json", "metrics.json", True),
     ]
     links += [

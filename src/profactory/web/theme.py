@@ -77,4 +77,8 @@ def make_theme() -> gr.themes.Base:
         button_secondary_background_fill_hover="*neutral_100",
         button_secondary_border_color="*neutral_300",
         button_large_text_weight="600",
+        button_cancel_background_fill="#b42318",
+        button_cancel_background_fill_hover="#8f1c13",
+        button_cancel_border_color="#b42318",
+        button_cancel_text_color="white",
     )

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from profactory.errors import ProFactoryError
+from profactory.web.context import PAGE_ONLY
 from profactory.web.markup import problem
 from profactory.web.words import Words
 from profactory.web.workspace import Workspace
@@ -50,4 +51,4 @@ def keep_uploads(
             return gr.skip(), problem(error, words)
         return gr.update(choices=choices(kept), value=str(kept)), ""
 
-    upload.upload(keep, upload, [choice, trouble], show_progress="hidden")
+    upload.upload(keep, upload, [choice, trouble], show_progress="hidden", **PAGE_ONLY)

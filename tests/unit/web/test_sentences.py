@@ -12,11 +12,14 @@ import pytest
 
 import profactory
 from profactory import api
+from profactory.data.bundled import list_bundled
+from profactory.data.catalog import list_catalog
 from profactory.errors import Problem
 from profactory.evaluation.diagnosis import diagnose
 from profactory.evaluation.names import LABELS
 from profactory.evaluation.symptoms import Finding
 from profactory.web.sentences import (
+    _pattern,
     finding_sentence,
     problem_line,
     remedies_of,
@@ -190,12 +193,31 @@ def _literals() -> tuple[set[str], list[re.Pattern[str]]]:
 def test_every_english_sentence_with_a_translation_is_one_of_the_program() -> None:
     plain, filled = _literals()
     toml = (Path(profactory.__file__).parent / "models" / "zoo.toml").read_text(encoding="utf-8")
+    titles = [entry.title for entry in (*list_bundled(), *list_catalog())]
     unknown = [
         text
         for text in load_texts("messages_zh")
-        if text not in plain and text not in toml and not any(pattern.fullmatch(text) for pattern in filled)
+        if text not in plain
+        and text not in toml
+        and not any(pattern.fullmatch(text) for pattern in filled)
+        and not any(_pattern(text).fullmatch(title) for title in titles)
     ]
     assert unknown == []
+
+
+def test_the_page_does_not_show_where_it_keeps_files() -> None:
+    text = "/srv/runs/.uploads/5823fc494b13548a/picture.csv: this is a binary file, not a table."
+    assert said(text, CHINESE) == "picture.csv：这是二进制文件，不是表格。"
+    assert said(text, ENGLISH) == "picture.csv: this is a binary file, not a table."
+
+
+def test_an_option_is_called_as_in_the_form() -> None:
+    assert said("epochs: 'many' is not a whole number", CHINESE) == "训练轮数：'many' 不是整数"
+
+
+def test_every_data_set_has_a_chinese_title() -> None:
+    titles = [entry.title for entry in (*list_bundled(), *list_catalog())]
+    assert [title for title in titles if said(title, CHINESE) == title] == []
 
 
 def test_sentences_keep_their_values() -> None:

@@ -13,13 +13,13 @@ from profactory.jobs import as_flags
 from profactory.runs.listing import run_name
 from profactory.web import checked, markup, tables
 from profactory.web.commands import ask
-from profactory.web.context import QUICK, Context, Shared
+from profactory.web.context import ONCE, QUICK, Context, Shared
 from profactory.web.form import make_control, read_form
 from profactory.web.picking import choose_data, column_names, data_picker
 
 COLUMNS = ("sequence_column", "label_column", "split_column", "task")
 DIVISION = {"split": "method", "split_ratios": "ratios", "split_identity": "identity", "seed": "seed"}
-SLOW: dict[str, Any] = {"concurrency_limit": 2, "trigger_mode": "once"}
+SLOW: dict[str, Any] = {"concurrency_limit": 2, **ONCE}
 
 
 def build(context: Context, shared: Shared) -> None:
@@ -46,14 +46,16 @@ def build(context: Context, shared: Shared) -> None:
     relatives = gr.Plot(show_label=False, visible=False, elem_id="data-relatives")
 
     def show(source: str | None) -> list[Any]:
+        hidden = gr.update(visible=False)
+        old = ["", hidden, hidden]  # the report on the data before
         if not source:
-            return [gr.skip()] * (1 + len(COLUMNS))
+            return [gr.skip(), *old, *[gr.skip()] * len(COLUMNS)]
         try:
             shown = tables.preview(workspace.check_data(source), words)
         except ProFactoryError as error:
-            return [markup.problem(error, words), *[gr.skip()] * len(COLUMNS)]
+            return [markup.problem(error, words), *old, *[gr.skip()] * len(COLUMNS)]
         found = column_names(workspace, source)
-        return [shown, *(gr.update(choices=found) if name != "task" else gr.skip() for name in COLUMNS)]
+        return [shown, *old, *(gr.update(choices=found) if name != "task" else gr.skip() for name in COLUMNS)]
 
     def look_closely(source: str | None, *values: Any) -> tuple[str, Any, Any]:
         hidden = gr.update(visible=False)
@@ -92,12 +94,13 @@ def build(context: Context, shared: Shared) -> None:
         )
 
     controls = [picker.choice, *columns.values()]
-    picker.choice.change(show, picker.choice, [look, *columns.values()], **QUICK)
+    shown = [look, report, labels, lengths, *columns.values()]
+    picker.choice.change(show, picker.choice, shown, **QUICK)
     check.click(look_closely, controls, [report, labels, lengths], **SLOW)
     fix.click(mend, controls, [made, picker.choice, relatives], **SLOW)
     divide.click(split, [*controls, *division.values()], [made, picker.choice, relatives], **SLOW)
     use.click(
-        lambda source: (source or "", gr.Tabs(selected="train")),
+        lambda source: (source or "", gr.update(selected="train")),
         picker.choice,
         [shared.data, shared.tabs],
         **QUICK,

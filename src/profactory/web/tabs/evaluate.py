@@ -12,7 +12,7 @@ from profactory.files import read_json
 from profactory.jobs import Job
 from profactory.web import markup
 from profactory.web.board import Result, build_board, result_folder, result_link
-from profactory.web.context import Context, Shared
+from profactory.web.context import ONCE, Context, Shared
 from profactory.web.form import make_control
 from profactory.web.picking import data_picker
 from profactory.web.planning import STRUCTURES, structure_flags
@@ -38,8 +38,11 @@ def build(context: Context, shared: Shared) -> None:
             label=words("evaluate.split"),
             info=words("evaluate.split_help"),
             elem_id="evaluate-split",
+            scale=3,
         )
-        start = gr.Button(words("evaluate.start"), variant="primary", elem_id="evaluate-start")
+        start = gr.Button(
+            words("evaluate.start"), variant="primary", elem_id="evaluate-start", scale=1, min_width=160
+        )
     trouble, opened = gr.HTML(), gr.Textbox(visible="hidden")
 
     def begin(run: str | None, source: str | None, part: str, *values: Any) -> tuple[str, Any]:
@@ -57,8 +60,8 @@ def build(context: Context, shared: Shared) -> None:
         begin,
         [picker, data.choice, split, *structures],
         [trouble, opened],
-        trigger_mode="once",
         show_progress="hidden",
+        **ONCE,
     )
     build_board(
         context, shared, tab="evaluate", verb="evaluate", opened=opened, make_result=lambda: _result(context)

@@ -9,8 +9,9 @@ import gradio as gr
 from profactory.errors import ProFactoryError
 from profactory.web import markup
 from profactory.web.commands import ask
-from profactory.web.context import QUICK, Context, Shared
+from profactory.web.context import ONCE, QUICK, Context, Shared
 from profactory.web.helping import show_questions
+from profactory.web.sentences import said
 from profactory.web.words import Words
 
 GO = """
@@ -36,17 +37,17 @@ def build(context: Context, shared: Shared) -> None:
             return markup.problem(error, words)
 
     questions.go(_chosen, None, shared.tabs, **QUICK)
-    start.click(examine, None, report, concurrency_limit=1, trigger_mode="once")
+    start.click(examine, None, report, concurrency_limit=1, **ONCE)
 
 
 def _chosen(event: gr.EventData) -> Any:
-    return gr.Tabs(selected=str(event.tab))
+    return gr.update(selected=str(event.tab))
 
 
 def _findings(found: dict[str, Any], words: Words) -> str:
     marks = {"ok": "✓", "absent": "⊘", "broken": "✗"}
     rows = [
-        [marks.get(entry["state"], "?"), entry["name"], entry["detail"], entry["fix"]]
+        [marks.get(entry["state"], "?"), *(said(entry[key], words) for key in ("name", "detail", "fix"))]
         for entry in found["findings"]
     ]
     head = ["", words("help.what"), words("help.found"), words("error.fix")]

@@ -13,7 +13,7 @@ from profactory.jobs import Job
 from profactory.web import charts, markup, tables
 from profactory.web.board import Result, build_board, result_link
 from profactory.web.commands import ask
-from profactory.web.context import QUICK, Context, Shared
+from profactory.web.context import ONCE, QUICK, Context, Shared
 from profactory.web.form import make_control
 from profactory.web.picking import data_picker
 from profactory.web.planning import STRUCTURES, structure_flags
@@ -83,7 +83,7 @@ def _build_single(context: Context, picker: gr.Dropdown) -> None:
         [picker, sequence, *seen],
         [answer, scene, bars],
         concurrency_limit=2,
-        trigger_mode="once",
+        **ONCE,
     )
 
 
@@ -163,8 +163,11 @@ def _build_batch(context: Context, shared: Shared, picker: gr.Dropdown) -> None:
             info=words("predict.tokens_help"),
             placeholder=words("form.automatic"),
             elem_id="predict-tokens",
+            scale=3,
         )
-        start = gr.Button(words("predict.start"), variant="primary", elem_id="predict-start")
+        start = gr.Button(
+            words("predict.start"), variant="primary", elem_id="predict-start", scale=1, min_width=160
+        )
     trouble, opened = gr.HTML(), gr.Textbox(visible="hidden")
 
     def show(source: str | None) -> str:
@@ -192,8 +195,8 @@ def _build_batch(context: Context, shared: Shared, picker: gr.Dropdown) -> None:
         begin,
         [picker, data.choice, tokens, *structures],
         [trouble, opened],
-        trigger_mode="once",
         show_progress="hidden",
+        **ONCE,
     )
     build_board(
         context, shared, tab="predict", verb="predict", opened=opened, make_result=lambda: _result(context)

@@ -12,6 +12,7 @@ from profactory.evaluation.names import label_of
 from profactory.web import markup
 from profactory.web.comparing import build_comparison
 from profactory.web.context import QUICK, Context, Shared
+from profactory.web.parts import parts_of
 from profactory.web.standing import Standing, list_standings, standing_of
 from profactory.web.telling import Told, tell
 from profactory.web.watching import fingerprint
@@ -160,6 +161,7 @@ def _marks(context: Context, opened: str) -> tuple[Any, ...]:
         path / name
         for name in ("status.json", "events.jsonl", "log.txt", "report/metrics.json", "report/diagnosis.json")
     ]
+    files += [part / "events.jsonl" for part in parts_of(path)]
     more = [job.log, job.folder / "progress.json", job.folder / "end.json"] if job else []
     return (opened, fingerprint(*files, *more), job.is_running if job else False)
 

@@ -12,7 +12,7 @@ from profactory.errors import ProFactoryError
 from profactory.jobs import Job
 from profactory.web import markup
 from profactory.web.board import Result, build_board, result_folder, result_link
-from profactory.web.context import QUICK, Context, Shared
+from profactory.web.context import ONCE, QUICK, Context, Shared
 from profactory.web.pushing import build_push
 from profactory.web.trained import check_run, model_picker, say_if_none
 
@@ -46,7 +46,7 @@ def build(context: Context, shared: Shared) -> None:
         return "", job.name
 
     form.change(lambda kind: gr.update(visible=kind == "onnx"), form, small, **QUICK)
-    start.click(begin, [picker, form, small], [trouble, opened], trigger_mode="once", show_progress="hidden")
+    start.click(begin, [picker, form, small], [trouble, opened], show_progress="hidden", **ONCE)
     build_board(
         context, shared, tab="share", verb="export", opened=opened, make_result=lambda: _result(context)
     )

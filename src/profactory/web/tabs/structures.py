@@ -9,7 +9,7 @@ import gradio as gr
 from profactory.errors import DataError, ProFactoryError
 from profactory.structure.viewing import TABLE
 from profactory.web import markup
-from profactory.web.context import QUICK, Context, Shared
+from profactory.web.context import ONCE, QUICK, Context, Shared
 from profactory.web.residues import painted
 from profactory.web.structure_picking import structure_picker
 from profactory.web.structures import (
@@ -101,6 +101,4 @@ def build(context: Context, shared: Shared) -> None:
         trigger_mode="always_last",
         **QUICK,
     )
-    go.click(
-        predict, [*seen, run, predicted], [predicted, by, trouble], concurrency_limit=2, trigger_mode="once"
-    )
+    go.click(predict, [*seen, run, predicted], [predicted, by, trouble], concurrency_limit=2, **ONCE)

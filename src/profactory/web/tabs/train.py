@@ -12,7 +12,7 @@ from profactory import jobs
 from profactory.config import TrainConfig, read_yaml
 from profactory.errors import ProFactoryError
 from profactory.web import markup
-from profactory.web.context import QUICK, Context, Shared
+from profactory.web.context import ONCE, QUICK, Context, Shared
 from profactory.web.costing import Cost, cost_of
 from profactory.web.form import FRONT, fill_form, folded_sections, make_control, read_form
 from profactory.web.picking import choose_data, column_names, data_picker
@@ -68,7 +68,7 @@ def build(context: Context, shared: Shared) -> None:
         except ProFactoryError as error:
             return markup.problem(error, words), gr.skip(), gr.skip(), gr.skip()
         text = words("train.attached" if job.attached else "train.started", name=plan.run.name)
-        return markup.note(text, kind="good"), gr.Tabs(selected="runs"), plan.run.name, "runs"
+        return markup.note(text, kind="good"), gr.update(selected="runs"), plan.run.name, "runs"
 
     everything = [name, suggested, *inputs]
     changes = [component.change for component in inputs]  # type: ignore[attr-defined]
@@ -78,8 +78,8 @@ def build(context: Context, shared: Shared) -> None:
         begin,
         [name, *inputs],
         [trouble, shared.tabs, shared.opened, shared.visible],
-        trigger_mode="once",
         show_progress="hidden",
+        **ONCE,
     )
     save.click(
         lambda *values: _to_yaml(dict(zip(names, values, strict=True))),
