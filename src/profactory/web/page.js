@@ -42,6 +42,7 @@
     }));
 
   const GREY = "#aab2bd";
+  const PALE = "#c3cad3";
   const paint = (stage, asked) => {
     const colours = asked.colours.split(",");
     const states = asked.states;
@@ -56,7 +57,8 @@
     const cartoon = { colorfunc: (atom) => colours[place(atom)] || GREY };
     if (!stage.model.selectedAtoms({ atom: "O" }).length) cartoon.style = "trace";
     stage.model.setStyle({}, { cartoon });
-    for (const other of stage.others) other.setStyle({}, { cartoon: { color: GREY, opacity: 0.8, thickness: 0.2 } });
+    // A thin line: as a cartoon without secondary structure 3Dmol draws nothing of them.
+    for (const other of stage.others) other.setStyle({}, { cartoon: { color: PALE, style: "trace", thickness: 0.15 } });
     const say = (atom) => {
       if (stage.label) stage.viewer.removeLabel(stage.label);
       const text = `${atom.resn} ${atom.resi}: ${marks[place(atom)] ?? ""}`;
@@ -65,6 +67,13 @@
     const hush = () => { if (stage.label) stage.viewer.removeLabel(stage.label); stage.label = null; };
     stage.model.setHoverable({}, true, say, hush);
     hush();
+    stage.viewer.render();
+  };
+
+  // The chain that is asked for in the middle, all of it: 3Dmol fits what it shows to the height of the frame only.
+  const look = (stage) => {
+    stage.viewer.zoomTo({ model: stage.model });
+    stage.viewer.zoom(Math.min(1, stage.box.clientWidth / stage.box.clientHeight));
     stage.viewer.render();
   };
 
@@ -84,8 +93,7 @@
     stage.others = models.slice(1);
     stage.file = asked.file;
     paint(stage, asked);
-    stage.viewer.zoomTo();
-    stage.viewer.render();
+    look(stage);
   };
 
   window.profactory.view = async (element) => {
@@ -107,8 +115,7 @@
       else await open(stage, asked);
       frame.dataset.drawn = asked.file;
       frame.querySelector("[data-reset]")?.addEventListener("click", () => {
-        stage.viewer.zoomTo();
-        stage.viewer.render();
+        look(stage);
       });
     } catch (error) {
       console.warn(`The structure is not drawn: ${error}`);
@@ -117,7 +124,7 @@
   };
 
   let server = null;
-  const look = async () => {
+  const ask = async () => {
     try {
       const answer = await fetch(`${base()}/alive`, { cache: "no-store" });
       const found = (await answer.json()).server;
@@ -127,6 +134,6 @@
       // The server is away; the next look tells.
     }
   };
-  look();
-  setInterval(look, 1500);
+  ask();
+  setInterval(ask, 1500);
 })();
