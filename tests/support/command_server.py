@@ -1,7 +1,8 @@
 """Commands of a shell script that start at once: forked from a process that has imported everything.
 
 ``python -m tests.support.command_server SOCKET`` serves; ``serving`` starts it and writes a `profactory` for
-the script's PATH that hands its words, folder and open files over and ends with the command's exit code.
+the script's PATH that hands its words, folder and open files over and ends with the command's exit code; a
+page (`profactory ui`) ends when that program is killed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,11 +35,13 @@ raise SystemExit(int(code or b"70"))
 
 
 @contextlib.contextmanager
-def serving(program: Path, environment: dict[str, str]) -> Iterator[None]:
-    """While inside, `program` is the command line of ProFactory in processes that start at once."""
+def serving(program: Path, environment: dict[str, str], *modules: str) -> Iterator[None]:
+    """While inside, `program` is the command line in processes that start at once, with further `modules`."""
     address = program.with_name("socket")
     root = Path(__file__).parents[2]
-    server = subprocess.Popen([sys.executable, "-m", __name__, str(address)], env=environment, cwd=root)
+    server = subprocess.Popen(
+        [sys.executable, "-m", __name__, str(address), *modules], env=environment, cwd=root
+    )
     try:
         deadline = time.monotonic() + 120
         while not address.exists():
@@ -52,12 +56,12 @@ def serving(program: Path, environment: dict[str, str]) -> Iterator[None]:
         server.wait()
 
 
-def _serve(address: str) -> None:
+def _serve(address: str, modules: list[str]) -> None:
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(address + ".new")
     listening.listen(8)
     os.rename(address + ".new", address)
-    for name in IMPORTED_BEFORE:  # who asks before that waits in the queue
+    for name in [*IMPORTED_BEFORE, *modules]:  # who asks before that waits in the queue
         importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries them
     while True:
@@ -80,8 +84,16 @@ def _answer(client: socket.socket) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     sys.argv = ["profactory", *request["words"]]
+    if request["words"][:1] == ["ui"]:
+        threading.Thread(target=_end_with, args=[client], daemon=True).start()
     run_command(request["words"], lambda code: client.sendall(str(code).encode()))
 
 
+def _end_with(client: socket.socket) -> None:
+    """End this process when who asked for it is gone; nothing is said after the request."""
+    client.recv(1)
+    os._exit(70)
+
+
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    _serve(sys.argv[1], sys.argv[2:])

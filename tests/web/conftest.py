@@ -29,11 +29,12 @@ expect.set_options(timeout=STEP_MILLISECONDS)
 
 @dataclass
 class Server:
-    """A running ``profactory ui``."""
+    """A running ``profactory ui``; one that starts at once if it has a `program` and is not `real`."""
 
     folder: Path
     cache: Path
     program: Path | None = None
+    real: bool = False
     port: int = 0
     address: str = ""
     process: subprocess.Popen[str] | None = None
@@ -58,9 +59,13 @@ class Server:
         return done.stdout
 
     def start(self, *more: str) -> None:
-        command = [sys.executable, "-m", "profactory", "ui", "--port", str(self.port), *more]
+        command = [self.program] if self.program and not self.real else [sys.executable, "-m", "profactory"]
         self.process = subprocess.Popen(
-            command, cwd=self.folder, env=self.environment(), stdout=subprocess.PIPE, text=True
+            [*command, "ui", "--port", str(self.port), *more],
+            cwd=self.folder,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -81,7 +86,7 @@ class Server:
 def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The command line, in processes that need not import everything first."""
     path = tmp_path_factory.mktemp("program") / "profactory"
-    with serving(path, dict(os.environ)):
+    with serving(path, dict(os.environ), "profactory.web.server"):
         yield path
 
 

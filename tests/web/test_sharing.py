@@ -29,7 +29,7 @@ def hub() -> Iterator[FakeHub]:
 def server(tmp_path_factory: pytest.TempPathFactory, hub: FakeHub, program: Path) -> Iterator[Server]:
     """A server for which the fake Hub is the Hub, and everything it may write is in one folder."""
     folder = tmp_path_factory.mktemp("sharing")
-    made = Server(folder / "work", folder / "cache", program)
+    made = Server(folder / "work", folder / "cache", program, real=True)
     for name in ("work/data", "cache", "home", "tmp"):
         (folder / name).mkdir(parents=True)
     made.variables = {

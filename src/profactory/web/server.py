@@ -96,7 +96,7 @@ def _builder(workspace: Workspace, upload_megabytes: int) -> Callable[[str], fas
 
     def build(language: str) -> fastapi.FastAPI:
         page = build_page(Context(workspace, Words(language), logs))
-        app = gr.mount_gradio_app(
+        app: fastapi.FastAPI = gr.mount_gradio_app(
             _bare_app(),
             page,
             path=f"/{language}",

@@ -46,10 +46,11 @@ def _chosen(event: gr.EventData) -> Any:
 
 def _findings(found: dict[str, Any], words: Words) -> str:
     marks = {"ok": "✓", "absent": "⊘", "broken": "✗"}
+    columns = ["name", "detail"] + ["fix"] * any(entry["fix"] for entry in found["findings"])
     rows = [
-        [marks.get(entry["state"], "?"), *(said(entry[key], words) for key in ("name", "detail", "fix"))]
+        [marks.get(entry["state"], "?"), *(said(entry[key], words) for key in columns)]
         for entry in found["findings"]
     ]
-    head = ["", words("help.what"), words("help.found"), words("error.fix")]
+    head = ["", words("help.what"), words("help.found"), words("error.fix")][: 1 + len(columns)]
     kind, key = ("good", "help.well") if found["ok"] else ("bad", "help.unwell")
     return markup.note(words(key), kind=kind) + markup.table(head, rows, kind="pf-text")
