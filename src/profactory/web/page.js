@@ -72,7 +72,7 @@
 
   // The chain that is asked for in the middle, all of it: 3Dmol fits what it shows to the height of the frame only.
   const look = (stage) => {
-    stage.viewer.zoomTo({ model: stage.model });
+    stage.viewer.zoomTo(stage.others.length ? { model: stage.model } : {});
     stage.viewer.zoom(Math.min(1, stage.box.clientWidth / stage.box.clientHeight));
     stage.viewer.render();
   };
