@@ -78,6 +78,7 @@ class Server:
             self.process.kill()
             self.process.wait()
             assert self.process.stdout is not None
+            self.process.stdout.read()  # to its end: whoever held the port is gone
             self.process.stdout.close()
             self.process = None
 
