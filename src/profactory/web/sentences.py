@@ -27,6 +27,7 @@ _WARNINGS = {
     "rare": r"(?P<rare>#) of (?P<classes>#) classes have fewer than (?P<least>#) rows: (?P<names>.*)\.",
     "imbalanced": r"The classes are imbalanced;.*",
     "no_labels": r"No label column was found.*",
+    "no_task": r"(?P<reason>.+) Name another by --label-column, or predict on these data\.",
 }
 _NUMBER = r"[\d,]+"
 #: Folders in which the page keeps what it gets and makes; visitors know only the names of the files.
@@ -127,6 +128,8 @@ def warning_sentence(warning: str, words: Words) -> str:
     for name, pattern in _WARNINGS.items():
         if found := re.fullmatch(pattern.replace("#", _NUMBER), warning, re.DOTALL):
             values = found.groupdict()
+            if "reason" in values:
+                values["reason"] = said(values["reason"], words)
             if "split" in values:
                 values["split"] = words.maybe(f"result.{values['split']}", values["split"])
             return _filled(words, f"warning.{name}", values, warning)
