@@ -26,7 +26,7 @@ from profactory.scale.worker import Worker
 from profactory.tasks import Task, TaskKind
 
 pytest.importorskip("ray")
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # Ray's own warnings are not ours
+pytestmark = [pytest.mark.extensive, pytest.mark.filterwarnings("default")]  # Ray's own warnings are not ours
 
 HOME = "127.0.0.1"
 ROWS = 300
