@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from profactory.data.batching import BatchPlan, Indices
+from profactory.errors import StoppedError
 from profactory.runs import Run
 from profactory.training.loop import fit
 from profactory.training.state import FitResult, FitSettings
@@ -86,3 +90,26 @@ def toy_fit(
     with run.lock():
         result = fit(model, source, validate, run, chosen, resume=resume)
     return model, run, result
+
+
+class Interrupting(ToySource):
+    """Breaks off when a number of micro-batches has been loaded."""
+
+    def __init__(self, after: int, how, **options) -> None:
+        super().__init__(**options)
+        self.after, self.how = after, how
+
+    def load(self, indices):
+        if len(self.loaded) == self.after:
+            self.how()
+        return super().load(indices)
+
+
+def fit_until_signal(after: int, number: signal.Signals, path: Path, options: Mapping[str, Any]) -> None:
+    """Train until a signal comes, in a process of its own; its exit code is that of the error."""
+    source = Interrupting(after, lambda: signal.raise_signal(number))
+    try:
+        toy_fit(path, source=source, **options)
+    except StoppedError as stopped:
+        (path / "loaded").write_text(str(len(source.loaded)))
+        sys.exit(stopped.exit_code)

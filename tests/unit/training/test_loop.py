@@ -17,14 +17,14 @@ from profactory.errors import (
     MemoryBudgetError,
     NonFiniteError,
     RunExistsError,
-    StoppedError,
 )
 from profactory.runs import Run
 from profactory.training.checkpoint import list_checkpoints
 from profactory.training.history import metric_rows
 from profactory.training.loop import fit
 from profactory.training.state import FitSettings
-from tests.support.toy import ToyModel, ToySource, toy_fit
+from tests.support.forks import exit_code
+from tests.support.toy import Interrupting, ToyModel, ToySource, fit_until_signal, toy_fit
 
 
 def rows_of(run: Run) -> list[dict]:
@@ -190,19 +190,6 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing handles it."""
 
 
-class Interrupting(ToySource):
-    """Breaks off when a number of micro-batches has been loaded."""
-
-    def __init__(self, after: int, how, **options) -> None:
-        super().__init__(**options)
-        self.after, self.how = after, how
-
-    def load(self, indices):
-        if len(self.loaded) == self.after:
-            self.how()
-        return super().load(indices)
-
-
 def kill() -> None:
     raise Killed
 
@@ -244,12 +231,10 @@ def test_killed_again_and_again(tmp_path):
 def test_a_signal_writes_a_checkpoint_at_once(tmp_path, number):
     options = {"gradient_accumulation": 4, "epochs": 3}
     straight, run, _ = toy_fit(tmp_path / "straight", **options)
-    source = Interrupting(6, lambda: signal.raise_signal(number))
-    with pytest.raises(StoppedError) as caught:
-        toy_fit(tmp_path / "run", source=source, **options)
-    assert caught.value.exit_code == 128 + number
+    # In a process of its own: a signal to a worker of the test run could end the whole run.
+    assert exit_code(fit_until_signal, 6, number, tmp_path / "run", options) == 128 + number
     # In the middle of the second group: its third micro-batch was computed, its fourth never loaded.
-    assert len(source.loaded) == 7
+    assert (tmp_path / "run" / "loaded").read_text() == "7"
     stopped = Run.open(tmp_path / "run")
     assert list(list_checkpoints(stopped.ckpt_dir)) == [1]
     status = stopped.status()
