@@ -44,4 +44,4 @@ def upload(page: Page, control: str, file: Path) -> None:
 def wait_for_state(page: Page, *states: str) -> None:
     """Wait until the open run is in one of the states."""
     words = re.compile("|".join(states))
-    expect(page.locator("#run-head .pf-badge")).to_have_text(words, timeout=180_000)
+    expect(page.locator("#run-head .pf-badge")).to_have_text(words, timeout=300_000)
