@@ -221,7 +221,9 @@ def embed(
             "--color-by: there is no picture": color_by is not None,
         },
     )
-    trained = trained_folder(Path(model))
+    from profactory.models.zoo import resolve
+
+    chosen = trained_folder(Path(model)) or resolve(str(model))
     options: dict[str, Any] = {
         "pooling": pooling,
         "layer": layer,
@@ -232,16 +234,13 @@ def embed(
         "trust_remote_code": trust_remote_code,
     }
     if where is not None:
-        from profactory.models.zoo import resolve
         from profactory.scale.embedding import embed_on_cluster
 
-        spec = resolve(str(model)) if trained is None else None
-        return embed_on_cluster(spec, trained, str(source), Path(out), where, **options)
+        return embed_on_cluster(chosen, str(source), Path(out), where, **options)
     from profactory.pipeline.embed import embed_file
 
     return embed_file(
-        str(model),
-        trained,
+        chosen,
         str(source),
         Path(out),
         umap=None if umap is None else Path(umap),

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.integer[Any]]  # 32 bits where they are enough: there may be many millions
+from profactory.data.integers import Ints, small_type
+
 Floats = NDArray[np.float64]
 BULKY = 0.5  # a unit above this share of the smallest part is placed before the others
 
@@ -160,11 +161,6 @@ def _fill_empty(parts: Ints, sizes: Ints, needed: NDArray[np.bool_]) -> None:
             members = np.flatnonzero(parts == donor)
             parts[members[np.argmin(sizes[members])]] = part
             counts[donor], counts[part] = counts[donor] - 1, 1
-
-
-def small_type(count: int) -> np.dtype[np.integer[Any]]:
-    """Return the type of 32 bits if it counts so far, else that of 64."""
-    return np.dtype(np.int32 if count <= np.iinfo(np.int32).max else np.int64)
 
 
 def majority(units: Ints, values: Ints) -> Ints:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from profactory.data.allocation import small_type
+from profactory.data.integers import small_type
 from profactory.errors import ConfigError
 
 Indices = NDArray[np.integer[Any]]

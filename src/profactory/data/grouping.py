@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from profactory.data import homology
-from profactory.data.allocation import Ints, small_type
 from profactory.data.dataset import Dataset
-from profactory.data.overlap import among
+from profactory.data.integers import Ints, number_groups
 from profactory.errors import SplitError
 
 log = logging.getLogger("profactory")
@@ -35,30 +33,6 @@ def exact_groups(sequences: Sequence[str]) -> Ints:
     ones ever share a hash they would merely stay on one side.
     """
     return number_groups(np.fromiter(map(hash, sequences), np.int64, len(sequences)))
-
-
-def number_groups(names: NDArray[Any]) -> Ints:
-    """Number groups from 0 in the order of their first occurrence.
-
-    As :func:`profactory.data.homology.renumber`, in a third of the memory where most names occur once.
-
-    Parameters
-    ----------
-    names
-        Same name, same group; shape ``(n,)``.
-    """
-    ordered = np.sort(names)
-    again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-    del ordered
-    rows = np.flatnonzero(among(names, again))
-    _, first, same = np.unique(names[rows], return_index=True, return_inverse=True)
-    new = np.ones(len(names), bool)
-    new[rows] = False
-    new[rows[first]] = True
-    numbers = np.cumsum(new, dtype=small_type(len(names)))
-    numbers -= 1
-    numbers[rows] = numbers[rows[first]][same]
-    return numbers
 
 
 def make_units(dataset: Dataset, method: str, identity: float, coverage: float, threads: int | None) -> Units:
@@ -149,7 +123,7 @@ def _search(
 
 def majority_by_rows(clusters: Ints, where: Ints, sizes: Ints) -> Ints:
     """Return for each sequence the part in which most rows of its cluster are, shape ``(sequences,)``."""
-    dense = homology.renumber(clusters)
+    dense = number_groups(clusters)
     weights = np.zeros((int(dense.max(initial=-1)) + 1, int(where.max(initial=0)) + 1), np.int64)
     np.add.at(weights, (dense, where), sizes)
     return np.asarray(weights.argmax(axis=1)[dense], np.int64)

@@ -18,17 +18,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from profactory.data.integers import Ints, number_groups
 from profactory.errors import DataError, MissingExtraError
 from profactory.files import cache_dir
 
 log = logging.getLogger("profactory")
 
-Ints = NDArray[np.int64]
 NO_SUCH_TOOL = 127  # exit code of a shell
 SHORT = 30  # residues; below, the k-mer search of MMseqs2 misses relatives
 # Chance alignments hardly reach 30 % identity over 80 % of both sequences, while for peptides even identity
@@ -130,7 +129,7 @@ def cluster(
         pairs = np.loadtxt(folder / "clusters.tsv", dtype=np.int64, delimiter="\t", ndmin=2)
     representative = np.empty(len(sequences), np.int64)
     representative[pairs[:, 1]] = pairs[:, 0]
-    return renumber(representative)
+    return number_groups(representative)
 
 
 def search(
@@ -188,14 +187,6 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def renumber(names: NDArray[Any]) -> Ints:
-    """Number groups from 0 in the order of their first occurrence."""
-    _, first, inverse = np.unique(names, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), np.int64)
-    rank[np.argsort(first)] = np.arange(len(first))
-    return rank[inverse]
 
 
 def _word_length(targets: Sequence[str]) -> list[str]:

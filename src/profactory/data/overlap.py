@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from profactory.data.columns import Columns
 from profactory.data.dataset import LENGTH, SPLIT, SPLIT_CODES
+from profactory.data.integers import among
 from profactory.data.texts import take
 
 BATCH_ROWS = 20_000
@@ -63,15 +64,6 @@ def count_overlaps(table: pa.Table, columns: Columns, sequences: NDArray[np.int6
         for name in ("validation", "test")
     }
     return counts
-
-
-def among(values: NDArray[np.int64], ordered: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell which values occur in sorted ones; as ``np.isin`` would, which joins and sorts both."""
-    found = np.zeros(len(values), bool)
-    for start in range(0, len(values) if len(ordered) else 0, BATCH_ROWS):
-        part = values[start : start + BATCH_ROWS]
-        found[start : start + BATCH_ROWS] = ordered.take(np.searchsorted(ordered, part), mode="clip") == part
-    return found
 
 
 def hash_rows(columns: Sequence[pa.Array]) -> NDArray[np.int64]:

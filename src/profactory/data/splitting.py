@@ -25,9 +25,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from profactory.data.allocation import Ints, allocate, label_counts, majority, quantile_bins
+from profactory.data.allocation import allocate, label_counts, majority, quantile_bins
 from profactory.data.dataset import Dataset
 from profactory.data.grouping import Units, check_enough, exact_groups, make_units, separate
+from profactory.data.integers import Ints
 from profactory.data.labels import encode_labels
 from profactory.errors import SplitError
 from profactory.tasks import Task, TaskKind, Values

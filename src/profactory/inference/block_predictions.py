@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from profactory.data.residues import clean_sequences
 from profactory.data.structure_strings import structure_problems
 from profactory.data.writing import free_name
 from profactory.errors import Problem, RowError, shorten
@@ -68,9 +67,8 @@ def predict_block(
     dict
         The columns to add, a value for each row; ``error`` is the last.
     """
-    cleaned = clean_sequences(block.cells.column(sequence))
-    reasons = {**cleaned.reasons, **{row: problem.reason for row, problem in block.unreadable.items()}}
-    texts: list[str] = cleaned.sequences.to_pylist()
+    clean, reasons = block.clean(sequence)
+    texts: list[str] = clean.to_pylist()
     strings = {kind: block.cells.column(column).to_pylist() for kind, column in structures.items()}
     reasons = {**structure_problems(strings, texts), **reasons}
     usable = [row for row in range(len(block)) if row not in reasons]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from profactory.data.reading import Chunk
+from profactory.data.residues import clean_sequences
 from profactory.errors import Problem
 
 #: Rows predicted together: enough for batches of equal length, few enough for flat memory.
@@ -34,6 +35,12 @@ class RowBlock:
 
     def __len__(self) -> int:
         return len(self.lines)
+
+    def clean(self, column: str) -> tuple[pa.Array, dict[int, str]]:
+        """Return the clean sequences of a column, and of each row that cannot be used why."""
+        cleaned = clean_sequences(self.cells.column(column))
+        unreadable = {row: problem.reason for row, problem in self.unreadable.items()}
+        return cleaned.sequences, {**cleaned.reasons, **unreadable}
 
 
 def row_blocks(chunks: Iterable[Chunk], size: int = BLOCK_ROWS) -> Iterator[RowBlock]:

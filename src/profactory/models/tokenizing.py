@@ -206,9 +206,7 @@ def with_structure_ids(table: ResidueTable, tokens: int, structures: int) -> Res
     # Code 2 is the structure token 0, which the network knows as 3; it knows no unknown structure.
     combined[read, UNKNOWN + 1 :] = table.ids[read, None] + tokens * np.arange(3, structures)
     ends = table.prefix + tokens, table.suffix + 2 * tokens
-    return replace(
-        table, combined=combined, structure="prosst", structure_prefix=ends[0], structure_suffix=ends[1]
-    )
+    return replace(table, combined=combined, structure_prefix=ends[0], structure_suffix=ends[1])
 
 
 def check_sequences(sequences: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from profactory.inference.partial import working_alone
 from profactory.models.design import Design
 from profactory.models.pooling import POOLINGS
 from profactory.models.protein_model import ProteinModel
-from profactory.models.zoo import ModelSpec, resolve
+from profactory.models.zoo import ModelSpec
 from profactory.pipeline.embed_input import UsableRows, usable_rows
 from profactory.sharing.embedding_files import Embeddings, check_format, write_embeddings
 from profactory.tasks import Task, TaskKind
@@ -79,8 +79,7 @@ class EmbedReport:
 
 
 def embed_file(
-    model: str,
-    folder: Path | None,
+    model: ModelSpec | Path,
     source: str,
     out: Path,
     *,
@@ -95,7 +94,7 @@ def embed_file(
     precision: str = "fp32",
     trust_remote_code: bool = False,
 ) -> EmbedReport:
-    """Embed a file; see :func:`profactory.api.embed`. `folder` is that of a trained model."""
+    """Embed a file; see :func:`profactory.api.embed`. `model` may be the folder of a trained one."""
     check_format(out)
     where = choose_device(device)
     choose_dtype(precision, where)
@@ -106,11 +105,11 @@ def embed_file(
         working_alone(out) as place,
         usable_rows(source, place / "rows", sequence_column=sequence_column, color_by=color_by) as read,
     ):
-        spec = resolve(model) if folder is None else None
-        probe = embedding_model(spec, folder, pooling, layer, max_length, trust_remote_code)
+        probe = embedding_model(model, pooling, layer, max_length, trust_remote_code)
         spelling = probe.backbone.family.spelling
         if spelling.structure and not (spelling.structure_prefix or probe.backbone.family.needs_structure):
-            log.info("%s is told that the structures are unknown; embed reads sequences alone.", model)
+            name = probe.backbone.spec.name
+            log.info("%s is told that the structures are unknown; embed reads sequences alone.", name)
         encoder = FrozenEncoder(probe, device=where, precision=precision)
         made = Embeddings(
             blocks=lambda: _blocks(encoder, read),
@@ -160,8 +159,7 @@ def _check(out: Path, pooling: str, overwrite: bool, umap: Path | None, color_by
 
 
 def embedding_model(
-    spec: ModelSpec | None,
-    folder: Path | None,
+    model: ModelSpec | Path,
     pooling: str,
     layer: int,
     max_length: int | None,
@@ -171,8 +169,8 @@ def embedding_model(
 
     Parameters
     ----------
-    spec, folder
-        A pre-trained model, or the folder of a trained one.
+    model
+        A pre-trained one, or the folder of a trained one.
     pooling, layer, max_length, trust_remote_code
         As for :func:`profactory.api.embed`.
 
@@ -182,12 +180,10 @@ def embedding_model(
     """
     residues = pooling == NO_POOLING
     task, wanted = _TASKS[residues], None if residues else pooling
-    if spec is not None:
+    if isinstance(model, ModelSpec):
         options: dict[str, Any] = {"layer": layer, "max_length": max_length, "pooling": wanted}
-        return ProteinModel.build(spec, task, trust_remote_code=trust_remote_code, **options)
-    if folder is None:
-        raise ValueError("there is no model")
-    trained = ProteinModel.load(folder, trust_remote_code=trust_remote_code).merge()
+        return ProteinModel.build(model, task, trust_remote_code=trust_remote_code, **options)
+    trained = ProteinModel.load(model, trust_remote_code=trust_remote_code).merge()
     if layer != -1 or trained.extra_inputs.structures or trained.mix is not None:
         raise ConfigError(
             "Embeddings of a trained model are those that its head reads, without other layers or inputs.",

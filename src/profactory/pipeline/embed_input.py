@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from profactory.data.bundled import bundled_path
 from profactory.data.columns import Columns, find_columns
 from profactory.data.reading import Table, open_table
-from profactory.data.residues import clean_sequences
 from profactory.errors import ConfigError, Problem, RowError, shorten
 from profactory.inference.row_blocks import RowBlock, row_blocks
 
@@ -116,11 +115,10 @@ def _spool(table: Table, source: str, columns: Columns, wanted: dict[str, str], 
     failed, first = 0, 1
     with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         for block in row_blocks(table.chunks()):
-            cleaned = clean_sequences(block.cells.column(columns.sequence))
-            reasons = {**cleaned.reasons, **{row: p.reason for row, p in block.unreadable.items()}}
+            clean, reasons = block.clean(columns.sequence)
             good = pa.array([row for row in range(len(block)) if row not in reasons], pa.int64())
             cells = {name: block.cells.column(column).take(good) for name, column in wanted.items()}
-            cells[_SEQUENCE] = cleaned.sequences.take(good)
+            cells[_SEQUENCE] = clean.take(good)
             arrays = [pc.add(good, first), *(cells[name].cast(pa.large_string()) for name in wanted)]
             writer.write_batch(pa.record_batch(arrays, schema=schema))
             found = block_problems(block, reasons, source, columns.sequence)

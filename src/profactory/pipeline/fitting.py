@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from profactory.config import PretrainConfig, TrainConfig
 from profactory.config.methods import METHODS
-from profactory.data.allocation import small_type
+from profactory.data.integers import small_type
 from profactory.data.structure_strings import Strings
 from profactory.evaluation.metrics import compute_metrics
 from profactory.inference.embedding import EmbeddingPredictor

@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from profactory.data.residues import clean_sequences
 from profactory.errors import Problem, RowError
 from profactory.inference.row_blocks import RowBlock
 from profactory.pipeline.embed import EmbedReport, check_pooling, embedding_model
@@ -34,8 +33,8 @@ class Embedding:
 
     Parameters
     ----------
-    spec, folder
-        A pre-trained model, its files in a folder, or the folder of a trained one.
+    model
+        A pre-trained one, its files in a folder, or the folder of a trained one.
     design
         ``pooling``, ``layer``, ``max_length`` and ``trust_remote_code``.
     precision
@@ -46,8 +45,7 @@ class Embedding:
         Columns of the input.
     """
 
-    spec: ModelSpec | None
-    folder: Path | None
+    model: ModelSpec | Path
     design: Mapping[str, Any]
     precision: str
     files: tuple[str, ...]
@@ -61,16 +59,15 @@ class Embedding:
 
         where = choose_device(device)
         choose_dtype(self.precision, where)
-        model = embedding_model(self.spec, self.folder, **self.design)
+        model = embedding_model(self.model, **self.design)
         return partial(self._block, FrozenEncoder(model, device=where, precision=self.precision))
 
     def _block(
         self, encoder: FrozenEncoder, block: RowBlock, piece: Piece
     ) -> tuple[pa.Table, dict[str, Any]]:
-        cleaned = clean_sequences(block.cells.column(self.sequence))
-        reasons = {**cleaned.reasons, **{row: p.reason for row, p in block.unreadable.items()}}
+        clean, reasons = block.clean(self.sequence)
         good = np.array([row for row in range(len(block)) if row not in reasons], np.int64)
-        vectors, offsets = encode(encoder, cleaned.sequences.take(pa.array(good)).to_pylist())
+        vectors, offsets = encode(encoder, clean.take(pa.array(good)).to_pylist())
         names = self.identifier and block.cells.column(self.identifier).take(pa.array(good)).to_pylist()
         schema = table_schema(encoder.width, encoder.per_residue, self.identifier is not None)
         table = embedding_table(schema, vectors, good + piece.first, names or None, offsets)
@@ -99,8 +96,7 @@ def encode(encoder: FrozenEncoder, sequences: Sequence[str]) -> tuple[NDArray[np
 
 
 def embed_on_cluster(
-    spec: ModelSpec | None,
-    folder: Path | None,
+    model: ModelSpec | Path,
     source: str,
     out: Path,
     cluster: Cluster,
@@ -117,8 +113,8 @@ def embed_on_cluster(
 
     Parameters
     ----------
-    spec, folder
-        A pre-trained model, or the folder of a trained one.
+    model
+        A pre-trained one, or the folder of a trained one.
     source, out, cluster, overwrite
         As for :func:`profactory.scale.predicting.predict_on_cluster`.
     pooling, layer, max_length, sequence_column, precision, trust_remote_code
@@ -135,12 +131,11 @@ def embed_on_cluster(
     design["trust_remote_code"] = trust_remote_code
     report = EmbedReport(out, 0, 0)
     with working_on(out, overwrite=overwrite):
-        spec = None if spec is None else _fetched(spec, trust_remote_code)
-        trained = None if folder is None else folder.absolute()
-        model = embedding_model(spec, trained, **design)
-        request = {"model": model.backbone.weights_hash(), **design, "precision": precision}
+        model = model.absolute() if isinstance(model, Path) else _fetched(model, trust_remote_code)
+        weights = embedding_model(model, **design).backbone.weights_hash()
+        request = {"model": weights, **design, "precision": precision}
         place = (opened.names, opened.sequence, opened.identifier)
-        job = Embedding(spec, trained, design, precision, *place)
+        job = Embedding(model, design, precision, *place)
         asked = {"of": "embeddings", **request, "device": cluster.device}
         work = Sharded(out, opened, asked, overwrite=overwrite)
         for counts in work.compute(job, "embedding", cluster):

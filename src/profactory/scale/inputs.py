@@ -15,7 +15,7 @@ from profactory.data.columns import find_columns
 from profactory.data.reading import TABLE_SUFFIXES, Join, Table, open_table, suffix_of
 from profactory.errors import ColumnError, ReadError
 from profactory.files import sha256_file
-from profactory.inference.row_blocks import BLOCK_ROWS, RowBlock, row_blocks
+from profactory.inference.row_blocks import BLOCK_ROWS, RowBlock, count_rows, row_blocks
 from profactory.progress import Progress
 
 #: A small input is cut into about so many blocks, so that all workers have some.
@@ -155,7 +155,7 @@ def survey(source: Input) -> Survey:
         for file in range(len(source.paths)):
             found = []
             for chunk in source.table(file).chunks():
-                found.append(len(chunk.lines) + len(chunk.problems))
+                found.append(count_rows([chunk]))
                 progress.advance(found[-1])
             chunks.append(tuple(found))
     return Survey(tuple(map(sha256_file, source.paths)), tuple(chunks))

@@ -25,8 +25,8 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from profactory.data.allocation import small_type
 from profactory.data.batching import Indices
+from profactory.data.integers import small_type
 from profactory.errors import TrainingError
 from profactory.files import atomic_file, atomic_write_bytes, cache_dir, readable_bytes, sha256_file
 from profactory.progress import Progress

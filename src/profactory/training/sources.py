@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from profactory.data.allocation import small_type
 from profactory.data.batching import BatchPlan, Indices
+from profactory.data.integers import small_type
 from profactory.models.backbone import Backbone
 from profactory.models.extra_inputs import Arrays, collate_extras
 from profactory.tasks import TaskKind, Values

@@ -10,6 +10,7 @@ import pytest
 
 from profactory.data import homology
 from profactory.data.grouping import majority_by_rows
+from profactory.data.integers import number_groups
 from profactory.data.prepare import prepare_dataset
 from profactory.data.splitting import assign_splits, folds
 from profactory.errors import MissingExtraError, SplitError
@@ -86,7 +87,7 @@ def test_without_mmseqs_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_numbering_and_majority_by_hand() -> None:
-    assert homology.renumber(np.array([7, 3, 7, 9, 3])).tolist() == [0, 1, 0, 2, 1]
+    assert number_groups(np.array([7, 3, 7, 9, 3])).tolist() == [0, 1, 0, 2, 1]
     # Cluster 0 has 1 + 1 rows in part 0 and 3 in part 1; cluster 5 is in part 2 already.
     clusters, where, sizes = np.array([0, 0, 0, 5]), np.array([0, 0, 1, 2]), np.array([1, 1, 3, 4])
     assert majority_by_rows(clusters, where, sizes).tolist() == [1, 1, 1, 2]

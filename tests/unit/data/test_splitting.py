@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from profactory.data.allocation import _cuts, allocate, majority, quantile_bins
-from profactory.data.grouping import number_groups
+from profactory.data.integers import number_groups
 from profactory.data.labels import encode_labels
 from profactory.data.splitting import SPLITS, assign_splits, exact_groups, folds
 from profactory.errors import SplitError
