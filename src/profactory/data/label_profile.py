@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from profactory.data.dataset import Dataset
 from profactory.data.labels import NUMBER, encode_labels
-from profactory.tasks import Task, TaskKind
+from profactory.tasks import Answer, Task
 
 BATCH_ROWS = 10_000
 BINS = 10
@@ -67,18 +67,20 @@ def _batches(dataset: Dataset) -> Iterator[NDArray[np.int64]]:
 
 
 def _count_classes(dataset: Dataset, task: Task, profile: LabelProfile) -> None:
-    if task.kind is TaskKind.SINGLE_LABEL:
+    if task.kind.answer is Answer.CLASS and not task.per_residue:
         profile.classes = _count_names(dataset, task)
         return
     counts = np.zeros(len(task.classes), np.int64)
     for rows in _batches(dataset):
-        labels = encode_labels(dataset, task, rows).values
-        if task.kind is TaskKind.MULTI_LABEL:
+        encoded = encode_labels(dataset, task, rows)
+        known = task.labelled(encoded)
+        labels = encoded.values[known]
+        profile.missing += int((~known).sum())
+        if task.is_multi_label:
             counts += labels.sum(axis=0).astype(np.int64)
-            profile.missing += int((labels.sum(axis=1) == 0).sum())
+            profile.missing += 0 if task.per_residue else int((labels.sum(axis=1) == 0).sum())
         else:
-            counts += np.bincount(labels[labels >= 0], minlength=len(counts))
-            profile.missing += int((labels < 0).sum())
+            counts += np.bincount(labels, minlength=len(counts))
     profile.classes = dict(zip(task.classes, counts.tolist(), strict=True))
 
 
@@ -100,7 +102,7 @@ def _describe_numbers(dataset: Dataset, task: Task, profile: LabelProfile) -> No
 
 def _numbers(dataset: Dataset, task: Task, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return the labels of some rows (or of their residues), shape ``(n, targets)``; NaN where missing."""
-    if task.kind is TaskKind.REGRESSION and len(task.targets) == 1:
+    if not task.per_residue and len(task.targets) == 1:
         cells = dataset.column(dataset.columns.labels[0], rows)
         if pc.all(pc.match_substring_regex(cells, NUMBER)).as_py():
             return np.asarray(cells.cast(pa.float64()).to_numpy(), np.float32)[:, None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,8 +15,16 @@ from profactory.data.columns import Columns
 from profactory.data.dataset import LENGTH, SPLIT, SPLIT_CODES, Dataset
 from profactory.data.texts import take
 from profactory.errors import ConfigError, RowError
-from profactory.tasks import Task, TaskKind, Values, fit_task, infer_task
-from profactory.tasks.cells import LabelError, parse_residue_classes
+from profactory.tasks import (
+    Answer,
+    Task,
+    TaskKind,
+    Values,
+    collect_names,
+    infer_task,
+    name_separator,
+    task_of_names,
+)
 
 SAMPLE_ROWS = 5000
 ENCODED_ROWS = 1 << 16  # whose labels are texts at a time
@@ -67,7 +74,7 @@ def check_labels(table: pa.Table, columns: Columns, wanted: Task | TaskKind | No
     if isinstance(wanted, Task):
         return CheckedLabels(wanted, "given by the model", _bad_rows(table, columns, wanted))
     kind, reason = (wanted, "chosen by you") if wanted else _infer(table, columns)
-    if len(columns.labels) > 1 and kind is not TaskKind.REGRESSION:
+    if len(columns.labels) > 1 and (kind.is_classification or kind.per_residue):
         raise ConfigError(
             f"{len(columns.labels)} label columns were given for the task {kind}.",
             expected="several columns only for regression; classes of a multi-label task stand in one column",
@@ -93,7 +100,7 @@ def encode_labels(dataset: Dataset, task: Task, rows: NDArray[np.integer[Any]] |
 
 
 def _encode(dataset: Dataset, task: Task, rows: NDArray[np.integer[Any]]) -> Values:
-    if task.kind is not TaskKind.SINGLE_LABEL:
+    if task.per_residue or task.kind.answer is not Answer.CLASS:
         return task.encode(dataset.label_cells(rows), dataset.lengths[rows].tolist())
     encoded = pc.dictionary_encode(dataset.column(dataset.columns.labels[0], rows).combine_chunks())
     names = encoded.dictionary.to_pylist()  # each is read once
@@ -119,36 +126,15 @@ def _some_training_rows(table: pa.Table) -> NDArray[np.int64]:
 
 def _fit(table: pa.Table, columns: Columns, kind: TaskKind) -> Task:
     if not kind.is_classification:
-        return fit_task(kind, [], [], targets=columns.labels)
+        return task_of_names(kind, (), targets=columns.labels)
     name = columns.labels[0]
-    if kind is TaskKind.RESIDUE_CLASSIFICATION:
-        names = sorted(_residue_classes(table, name))
-        if len(names) > 1:
-            return fit_task(kind, [json.dumps(names)], [len(names)], targets=columns.labels)
-        return fit_task(kind, names, [1] * len(names), targets=columns.labels)
-    cells: set[str] = set()
-    for batch, _ in _training_batches(table, [name]):
-        cells.update(batch.column(name).unique().to_pylist())
-    return fit_task(kind, sorted(cells), [], targets=columns.labels)
-
-
-def _residue_classes(table: pa.Table, name: str) -> set[str]:
-    """Collect the classes of a per-residue column; unreadable cells are named later, with their rows."""
-    classes: set[str] = set()
+    cells = (cell for batch, _ in _training_batches(table, [name]) for cell in batch.column(name).to_pylist())
+    separator = name_separator(kind, cells)
+    names: set[str] = set()
     for batch, lengths in _training_batches(table, [name]):
-        for cell, length in zip(batch.column(name).to_pylist(), lengths.tolist(), strict=True):
-            if len(cell) == length and not cell.startswith("["):
-                classes.update(cell)
-            else:
-                classes.update(_classes_in(cell, length))
-    return classes - {"?"}
-
-
-def _classes_in(cell: str, length: int) -> set[str]:
-    try:
-        return {item for item in parse_residue_classes(cell, length) if item is not None}
-    except LabelError:
-        return set()
+        column = batch.column(name) if kind.per_residue else batch.column(name).unique()
+        names |= collect_names(kind, column.to_pylist(), lengths[: len(column)].tolist(), separator)
+    return task_of_names(kind, names, separator, targets=columns.labels)
 
 
 def _batches(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, NDArray[Any]]]:
@@ -172,7 +158,7 @@ def _bad_rows(table: pa.Table, columns: Columns, task: Task) -> dict[int, str]:
     for batch, lengths in _batches(table, columns.labels):
         if task.per_residue or len(columns.labels) > 1:
             found = _misfits(task, _cells(batch, columns.labels), lengths.tolist())
-        elif task.kind is TaskKind.REGRESSION:
+        elif not task.is_classification:
             found = _misfit_numbers(task, batch.column(columns.labels[0]))
         else:
             found = _misfit_names(task, batch.column(columns.labels[0]), known)

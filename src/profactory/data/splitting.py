@@ -31,7 +31,7 @@ from profactory.data.grouping import Units, check_enough, exact_groups, make_uni
 from profactory.data.integers import Ints
 from profactory.data.labels import encode_labels
 from profactory.errors import SplitError
-from profactory.tasks import Task, TaskKind, Values
+from profactory.tasks import Task, Values
 
 SPLITS = ("train", "validation", "test")
 METHODS = ("auto", "given", "random", "stratified", "homology")
@@ -187,7 +187,7 @@ def _allocate_rows(
     if method == "random" or task is None or task.per_residue:
         return allocate(sizes, shares, rng)[units.of_row]
     values = encode_labels(dataset, task, rows)
-    if task.kind is TaskKind.MULTI_LABEL:
+    if task.is_multi_label:
         return allocate(sizes, shares, rng, labels=label_counts(units.of_row, values.values))[units.of_row]
     strata = majority(units.of_row, _strata(task, values))
     return allocate(sizes, shares, rng, strata=strata)[units.of_row]

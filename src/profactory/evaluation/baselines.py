@@ -21,7 +21,7 @@ from profactory.data.composition import composition
 from profactory.evaluation import features
 from profactory.evaluation.metrics import compute_metrics
 from profactory.evaluation.rows import Array, Floats
-from profactory.tasks import Task, TaskKind, Values
+from profactory.tasks import Task, Values
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)  # C of logistic regression
 PENALTIES = (0.1, 1.0, 10.0, 100.0, 1000.0)  # alpha of ridge regression
@@ -145,8 +145,8 @@ class _Linear:
 
 def _prior(task: Task, targets: Values) -> Floats:
     values = np.asarray(targets.values)
-    if task.kind is TaskKind.MULTI_LABEL:
-        return np.asarray(values.mean(axis=0), np.float64)
+    if task.is_multi_label:
+        return np.asarray(values[task.labelled(targets)].mean(axis=0), np.float64)
     if task.is_classification:
         counts = np.bincount(values[values >= 0].astype(np.int64), minlength=task.n_outputs)
         return np.asarray(counts / max(counts.sum(), 1), np.float64)
@@ -185,15 +185,14 @@ def _residue_rows(
     enough = int(np.searchsorted(targets.lengths[order].cumsum(), 4 * limit)) + 1
     chosen = np.sort(order[:enough])
     part = targets.take(chosen)
-    values = np.asarray(part.values).reshape(-1)
-    labelled = np.flatnonzero(values >= 0 if task.is_classification else np.isfinite(values))
-    rows = _sample(labelled, limit, seed)
+    values = np.asarray(part.values)
+    rows = _sample(np.flatnonzero(task.labelled(part)), limit, seed)
     around = features.windows([sequences[i] for i in chosen], part.lengths)
     return around[rows], values[rows]
 
 
 def _learnable(task: Task, truth: Array) -> bool:
-    if task.kind is TaskKind.MULTI_LABEL:
+    if task.is_multi_label:
         return len(truth) > 1
     known = truth[np.isfinite(truth)] if not task.is_classification else truth
     return len(known) > 1 and bool(np.ptp(known) > 0)
@@ -215,7 +214,7 @@ def _fit(task: Task, around: Array, truth: Array, strength: float) -> _Linear:
 
 
 def _fit_rows(task: Task, table: Any, truth: Array, strength: float) -> _Linear:
-    if task.kind is TaskKind.MULTI_LABEL:
+    if task.is_multi_label:
         return _fit_sets(table, truth, strength)
     if task.is_classification:
         return _fit_classes(table, truth, strength, task.n_outputs)

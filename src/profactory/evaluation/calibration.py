@@ -18,7 +18,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from profactory.evaluation.rows import Array, Floats, Rows, make_rows
-from profactory.tasks import Calibration, Task, TaskKind, Values
+from profactory.tasks import Calibration, Task, Values
 
 #: Too few rows to learn even one number from.
 FEWEST_ROWS = 10
@@ -56,7 +56,7 @@ def fit_calibration(
         return Calibration(coverage=coverage, radius=tuple(radius)) if known else Calibration()
     calibration = Calibration(temperature=_temperature(task, rows) if temperature is None else temperature)
     scores = calibration.apply(task, Values(rows.scores.astype(np.float32))).values
-    find = _risk_threshold if task.kind is TaskKind.MULTI_LABEL else _set_threshold
+    find = _risk_threshold if task.is_multi_label else _set_threshold
     threshold = find(rows.truth, scores, coverage)
     return calibration if threshold is None else replace(calibration, coverage=coverage, threshold=threshold)
 
@@ -111,7 +111,7 @@ def _temperature(task: Task, rows: Rows) -> float:
 
 
 def _soft_labels(task: Task, truth: Array) -> Floats:
-    if task.kind is TaskKind.MULTI_LABEL:
+    if task.is_multi_label:
         positive, negative = int(truth.sum()), int((~truth).sum())
         return np.where(truth, (positive + 1) / (positive + 2), 1 / (negative + 2))
     soft = np.full((len(truth), task.n_outputs), 1.0)
@@ -122,7 +122,7 @@ def _soft_labels(task: Task, truth: Array) -> Floats:
 def log_loss(task: Task, scores: Array, labels: Array) -> float:
     """Return the mean log loss per row (per label, in multi-label tasks)."""
     p = np.clip(scores.astype(np.float64), 1e-12, 1.0)
-    if task.kind is not TaskKind.MULTI_LABEL:
+    if not task.is_multi_label:
         return float(-(labels * np.log(p)).sum(axis=1).mean())
     rest = np.clip(1 - scores.astype(np.float64), 1e-12, 1.0)
     return float(-(labels * np.log(p) + (1 - labels) * np.log(rest)).mean())

@@ -12,7 +12,7 @@ from profactory.evaluation import drawing as d
 from profactory.evaluation.calibration import log_loss
 from profactory.evaluation.formats import number
 from profactory.evaluation.rows import Array, Rows, make_rows
-from profactory.tasks import Calibration, Task, TaskKind, Values
+from profactory.tasks import Calibration, Task, Values
 
 BINS = 15
 
@@ -29,7 +29,7 @@ def reliability(task: Task, targets: Values, outputs: Values) -> list[dict[str, 
     rows = make_rows(task, targets, outputs)
     if rows.problem or not task.is_classification:
         return []
-    if task.kind is TaskKind.MULTI_LABEL:
+    if task.is_multi_label:
         confidence, right = rows.scores.ravel(), rows.truth.ravel()
     else:
         confidence, right = rows.scores.max(axis=1), rows.scores.argmax(axis=1) == rows.truth
@@ -88,7 +88,7 @@ def measure_certainty(
 
 
 def _hard_labels(task: Task, truth: Array) -> Array:
-    return truth if task.kind is TaskKind.MULTI_LABEL else np.eye(task.n_outputs)[truth]
+    return truth if task.is_multi_label else np.eye(task.n_outputs)[truth]
 
 
 def _covered(task: Task, calibration: Calibration, rows: Rows) -> dict[str, float]:
@@ -99,7 +99,7 @@ def _covered(task: Task, calibration: Calibration, rows: Rows) -> dict[str, floa
         return {"coverage": float(inside[known].mean()), "width": float((high - low).mean())}
     members = calibration.members(task, rows.scores.astype(np.float32))
     size = float(members.sum(axis=1).mean())
-    if task.kind is not TaskKind.MULTI_LABEL:
+    if not task.is_multi_label:
         return {"coverage": float(members[np.arange(len(rows)), rows.truth].mean()), "set_size": size}
     some = rows.truth.any(axis=1)
     recall = (members & rows.truth)[some].sum(axis=1) / rows.truth[some].sum(axis=1)
@@ -127,8 +127,8 @@ def describe(task: Task, calibration: Calibration, split: str, measured: dict[st
         if not task.is_classification:
             what = f"The interval around a prediction is meant to hold the value of {share} of new {unit}"
             size = f"width {number(measured['width'])}"
-        elif task.kind is TaskKind.MULTI_LABEL:
-            what = f"A prediction set is meant to hold, on average, {share} of a new protein's classes"
+        elif task.is_multi_label:
+            what = f"A prediction set is meant to hold, on average, {share} of a new {unit[:-1]}'s classes"
             size = f"{measured['set_size']:.1f} classes per set"
         else:
             what = f"The prediction set is meant to hold the true class of {share} of new {unit}"

@@ -13,7 +13,6 @@ from typing import Any
 from profactory.evaluation import symptoms
 from profactory.evaluation.course import Course, read_course
 from profactory.evaluation.symptoms import Finding
-from profactory.tasks import TaskKind
 
 HEALTHY = "Nothing unusual was found in the course of the training."
 CURVES: dict[str, Callable[[Course], Finding | None]] = {
@@ -128,6 +127,7 @@ def _collapse(metrics: Mapping[str, Any]) -> Finding | None:
     split = next((name for name in ("validation", "test") if name in metrics.get("per_class", {})), None)
     if split is None:
         return None
-    table, exclusive = metrics["per_class"][split], metrics["task"] != TaskKind.MULTI_LABEL
-    rows = sum(row["predicted"] for row in table) if exclusive else metrics["counts"][split]["proteins"]
+    table, exclusive = metrics["per_class"][split], "multi_label" not in metrics["task"]
+    counts = metrics["counts"][split]
+    rows = sum(row["predicted"] for row in table) if exclusive else counts.get("residues", counts["proteins"])
     return symptoms.class_collapse(table, split, rows, exclusive=exclusive)

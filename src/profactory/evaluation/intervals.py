@@ -16,7 +16,7 @@ from profactory.evaluation import kernels as k
 from profactory.evaluation.metrics import Scores, per_protein_means, per_protein_pearson, score
 from profactory.evaluation.names import known_metrics, positive_class
 from profactory.evaluation.rows import Floats, Rows, make_rows
-from profactory.tasks import Task, TaskKind, Values
+from profactory.tasks import Task, Values
 
 BUDGET = 4e8  # numbers touched by one kernel; about a second or two of one core
 FEWEST = 100
@@ -183,7 +183,7 @@ def draw_weights(proteins: int, samples: int, seed: int, chunk: int) -> Iterator
 
 def build_kernels(task: Task, rows: Rows, wanted: set[str], exact: Mapping[str, float]) -> list[k.Kernel]:
     """Return the kernels that together give the wanted metrics of a task."""
-    if task.kind is TaskKind.MULTI_LABEL:
+    if task.is_multi_label:
         recipes = _set_kernels(task, rows, exact)
     elif task.is_classification:
         recipes = _class_kernels(task, rows, exact)
@@ -211,23 +211,27 @@ def _class_kernels(task: Task, rows: Rows, exact: Mapping[str, float]) -> list[R
 
 def _set_kernels(task: Task, rows: Rows, exact: Mapping[str, float]) -> list[Recipe]:
     truth, scores = rows.truth, rows.scores
-    owners = np.repeat(rows.owners, task.n_outputs)
-    micro = (exact["auroc_micro"], exact["auprc_micro"])
+    each = np.repeat(rows.owners, task.n_outputs)
+    micro, areas = ((exact[roc], exact[precision]) for roc, precision in (MICRO_AREAS, AREAS))
+    predicted = scores >= task.threshold
     recipes: list[Recipe] = [
-        (k.SetCounts.names, lambda: k.SetCounts(truth, scores >= task.threshold)),
-        (AREAS, lambda: k.ExactAreas(truth, scores)),
+        (k.SetCounts.names, lambda: k.SetCounts(truth, predicted, rows.owners, rows.proteins)),
         (
             MICRO_AREAS,
             lambda: k.BinnedAreas(
                 truth.reshape(-1, 1),
                 scores.reshape(-1, 1),
-                owners,
+                each,
                 rows.proteins,
                 exact=micro,
                 names=MICRO_AREAS,
             ),
         ),
     ]
+    if task.per_residue:
+        recipes.append((AREAS, lambda: k.BinnedAreas(truth, scores, rows.owners, rows.proteins, exact=areas)))
+        return recipes
+    recipes.append((AREAS, lambda: k.ExactAreas(truth, scores)))
     if truth.any():
         recipes.append((k.F1Max.names, lambda: k.F1Max(truth, scores)))
     return recipes

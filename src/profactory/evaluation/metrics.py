@@ -1,4 +1,4 @@
-"""Metrics of all five tasks, from scikit-learn and SciPy.
+"""Metrics of all tasks, from scikit-learn and SciPy.
 
 Conventions, all as scikit-learn's defaults: macro averages of exclusive classes run over the
 classes that occur among labels or predictions; precision of a class never predicted counts as 0;
@@ -90,7 +90,7 @@ def score(task: Task, targets: Values, outputs: Values) -> Scores:
     if rows.problem:
         names = known_metrics(task)
         return Scores(dict.fromkeys(names, NAN), dict.fromkeys(names, rows.problem), notes=list(rows.notes))
-    if task.kind is TaskKind.MULTI_LABEL:
+    if task.is_multi_label:
         scores = _score_sets(task, rows)
     elif task.is_classification:
         scores = _score_classes(task, rows)
@@ -146,10 +146,8 @@ def _score_sets(task: Task, rows: Rows) -> Scores:
         truth.ravel(), predicted.ravel(), pos_label=True, zero_division=0, average="binary"
     )
     areas = _areas(truth, rows.scores)
-    best, threshold = f1_max(truth, rows.scores)
     scores = Scores(
         {
-            "f1_max": best,
             "f1_micro": micro[2],
             "f1_macro": f1.mean(),
             "precision_macro": precision.mean(),
@@ -160,12 +158,13 @@ def _score_sets(task: Task, rows: Rows) -> Scores:
             "auprc_micro": area_precision_recall(truth.ravel(), rows.scores.ravel()),
         },
         table=_class_table(task, support, predicted.sum(axis=0), precision, recall, f1, areas),
-        thresholds={"f1_max": threshold},
     )
+    if not task.per_residue:
+        scores.values["f1_max"], scores.thresholds["f1_max"] = f1_max(truth, rows.scores)
     constant = "every class is either never or always among the labels"
     scores.reasons = {name: constant for name in scores.values if np.isnan(scores.values[name])}
     empty = int((~truth.any(axis=1)).sum())
-    if empty:
+    if empty and not task.per_residue:
         scores.notes.append(f"{empty:,} proteins have no class and do not count in F1-max.")
     scores.notes += _absent_note(task, support)
     return scores

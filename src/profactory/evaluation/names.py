@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 
 from profactory.errors import ConfigError
-from profactory.tasks import Task, TaskKind
+from profactory.tasks import Answer, Task
 
 _CLASSES = (
     "accuracy",
@@ -20,7 +20,6 @@ _CLASSES = (
 )
 _POSITIVE = ("precision", "recall", "f1")
 _SETS = (
-    "f1_max",
     "f1_micro",
     "f1_macro",
     "precision_macro",
@@ -31,13 +30,10 @@ _SETS = (
     "auprc_micro",
 )
 _NUMBERS = ("mse", "rmse", "mae", "r2", "pearson", "spearman")
-_NAMES = {
-    TaskKind.SINGLE_LABEL: _CLASSES,
-    TaskKind.MULTI_LABEL: _SETS,
-    TaskKind.REGRESSION: _NUMBERS,
-    TaskKind.RESIDUE_CLASSIFICATION: (*_CLASSES, "accuracy_per_protein"),
-    TaskKind.RESIDUE_REGRESSION: (*_NUMBERS, "pearson_per_protein"),
-}
+_NAMES = {Answer.CLASS: _CLASSES, Answer.CLASSES: _SETS, Answer.NUMBER: _NUMBERS}
+#: F1-max is the mean over what has a class; of residues, hardly any has.
+_SEQUENCES = {Answer.CLASSES: ("f1_max",)}
+_RESIDUES = {Answer.CLASS: ("accuracy_per_protein",), Answer.NUMBER: ("pearson_per_protein",)}
 LABELS = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
@@ -73,13 +69,15 @@ def positive_class(task: Task) -> str | None:
     The second of the two in the task's order (``1`` of ``0, 1``; ``yes`` of ``no, yes``), or None
     if the task has not exactly two exclusive classes.
     """
-    exclusive = task.kind in (TaskKind.SINGLE_LABEL, TaskKind.RESIDUE_CLASSIFICATION)
+    exclusive = task.kind.answer is Answer.CLASS
     return task.classes[1] if exclusive and len(task.classes) == 2 else None
 
 
 def known_metrics(task: Task) -> tuple[str, ...]:
     """Return the names of the metrics that are computed for a task, in the order of the report."""
-    names = _NAMES[task.kind]
+    answer = task.kind.answer
+    own = (_RESIDUES if task.per_residue else _SEQUENCES).get(answer, ())
+    names = (*own, *_NAMES[answer]) if answer is Answer.CLASSES else (*_NAMES[answer], *own)
     return (*names, *_POSITIVE) if positive_class(task) is not None else names
 
 

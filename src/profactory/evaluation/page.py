@@ -29,14 +29,6 @@ CAPTIONS = {
     "identity": "Test sequences by their identity to the nearest training sequence.",
     "per_protein": "How even the quality is over proteins, and whether it depends on length.",
 }
-_TITLES = {
-    "single_label_classification": "Classification",
-    "multi_label_classification": "Multi-label classification",
-    "regression": "Regression",
-    "residue_classification": "Residue classification",
-    "residue_regression": "Residue regression",
-    "masked_language_modelling": "Masked language modelling",
-}
 _OUTCOMES = {"better": "good", "worse": "bad", "unclear": "open", "unknown": "open"}
 WIDE = 950  # pixels from which a figure gets a line of its own
 _RELATIVES = ("identity",)
@@ -99,7 +91,7 @@ def render_page(
     return environment.get_template("report.html.j2").render(
         title=str(run_info.get("title") or "Report"),
         subtitle=str(run_info.get("subtitle") or ""),
-        task=_TITLES[metrics["task"]],
+        task=_title(metrics["task"]),
         counts=_counts(metrics["counts"][main]),
         split=called,
         metric=label_of(metrics["main_metric"]),
@@ -222,3 +214,14 @@ def _text(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{_words(key)} {_text(item)}" for key, item in value.items())
     return str(value)
+
+
+def _title(task: str) -> str:
+    """Write the name of a task for people.
+
+    Examples
+    --------
+    >>> _title("multi_label_classification")
+    'Multi-label classification'
+    """
+    return task.replace("_label", "-label").replace("_", " ").capitalize()

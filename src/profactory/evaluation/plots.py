@@ -16,7 +16,7 @@ from profactory.evaluation.metrics import per_protein_means
 from profactory.evaluation.names import label_of, positive_class
 from profactory.evaluation.ranking import area_precision_recall, area_roc
 from profactory.evaluation.rows import Array, Floats, Rows, make_rows
-from profactory.tasks import Task, TaskKind, Values
+from profactory.tasks import Task, Values
 
 MOST_CLASSES = 30
 MOST_CURVES = 8
@@ -51,7 +51,7 @@ def make_plots(
 def _result_plots(task: Task, rows: Rows, other: Rows | None) -> dict[str, Figure | None]:
     if not task.is_classification:
         return {"parity": parity(task, rows), "per_protein": per_protein(task, rows)}
-    if task.kind is TaskKind.MULTI_LABEL:
+    if task.is_multi_label:
         return {"terms": top_terms(task, rows), **curves(task, rows, other)}
     return {
         "confusion": confusion(task, rows),
@@ -173,9 +173,7 @@ def _write_cells(axes: Axes, counts: Array, shares: Floats, classes: int) -> Non
 def curves(task: Task, rows: Rows, other: Rows | None) -> dict[str, Figure | None]:
     """Draw ROC and precision-recall curves: the positive class of two, else the most frequent classes."""
     binary = positive_class(task) is not None
-    truth = (
-        rows.truth if task.kind is TaskKind.MULTI_LABEL else rows.truth[:, None] == np.arange(task.n_outputs)
-    )
+    truth = rows.truth if task.is_multi_label else rows.truth[:, None] == np.arange(task.n_outputs)
     defined = [i for i in range(task.n_outputs) if 0 < truth[:, i].sum() < len(truth)]
     if not defined:
         return {}
@@ -271,15 +269,15 @@ def top_terms(task: Task, rows: Rows, most: int = 25) -> Figure | None:
     if not shown:
         return None
     figure, (axes,) = d.new_figure(6.8, 1.6 + 0.24 * len(shown))
-    places = np.arange(len(shown))
+    places, unit = np.arange(len(shown)), "residues" if task.per_residue else "proteins"
     parts = (("AUROC", area_roc, d.BLUE, "o"), ("AUPRC", area_precision_recall, d.RED, "s"))
     for name, area, colour, marker in parts:
         values = [area(rows.truth[:, i], rows.scores[:, i]) for i in shown]
         axes.plot(values, places, marker, color=colour, markersize=5, label=name)
-    axes.plot(support[shown] / len(rows), places, "|", color=d.GREY, markersize=9, label="share of proteins")
+    axes.plot(support[shown] / len(rows), places, "|", color=d.GREY, markersize=9, label=f"share of {unit}")
     d.label_ticks(axes, [f"{task.classes[i]} ({support[i]:,})" for i in shown], limit=34)
     axes.set(xlim=(0, 1.02), ylim=(-0.7, len(shown) - 0.3))
-    d.name_axes(axes, "value", "", "Most frequent classes (number of proteins)")
+    d.name_axes(axes, "value", "", f"Most frequent classes (number of {unit})")
     d.show_legend(axes, outside=True)
     return figure
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from profactory.errors import DataError
-from profactory.tasks import Task, TaskKind, Values
+from profactory.tasks import Task, Values
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -67,7 +67,7 @@ def make_rows(task: Task, targets: Values, outputs: Values) -> Rows:
         missing = int((~predicted).sum())
         problem = f"{missing:,} predictions are not finite" if missing else ""
         return Rows(truth, scores, owners, len(targets), problem=problem or _emptiness(len(truth)))
-    labelled = truth >= 0 if task.is_classification else np.isfinite(truth[:, 0])
+    labelled = task.labelled(targets)
     keep = labelled & predicted
     rows = Rows(truth[keep], scores[keep], owners[keep], len(targets), problem=_emptiness(int(keep.sum())))
     return _noted(rows, int((~labelled).sum()), int((labelled & ~predicted).sum()))
@@ -89,7 +89,7 @@ def pad_outputs(outputs: Values, targets: Values) -> Values:
 
 
 def _truth(task: Task, targets: Values) -> Array:
-    if task.kind is TaskKind.MULTI_LABEL:
+    if task.is_multi_label:
         return np.asarray(targets.values).reshape(-1, task.n_outputs) > 0.5
     if task.is_classification:
         return np.asarray(targets.values, np.int64).reshape(-1)

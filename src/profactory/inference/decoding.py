@@ -9,6 +9,7 @@ import numpy as np
 
 from profactory.inference.novelty import Predicted
 from profactory.tasks import Calibration, Task, Values
+from profactory.tasks.cells import UNLABELLED
 from profactory.tasks.task import Column
 
 
@@ -29,7 +30,7 @@ def decode_rows(
     """Turn outputs into columns; per-residue text is exactly as long as its sequence.
 
     Residues that the model did not read get an empty item (``-`` in strings of one-letter classes, or
-    ``?`` if that is a class).
+    ``?`` if that is a class; ``?`` in lists of several classes).
 
     Parameters
     ----------
@@ -53,11 +54,16 @@ def fill_unread(
     columns = {name: list(column) for name, column in decoded.items()}
     if not task.per_residue:
         return columns
-    letters = task.is_classification and all(len(name) == 1 for name in task.classes)
-    filler = "?" if "-" in task.classes else "-"
     unread = [len(sequence) - int(read) for sequence, read in zip(sequences, outputs.lengths, strict=True)]
     for name, column in columns.items():
-        plain = letters and name == "prediction"
+        item = _unread_item(task) if name == "prediction" else ","
         for row, missing in enumerate(unread):
-            column[row] += (filler if plain else ",") * missing
+            column[row] += item * missing
     return columns
+
+
+def _unread_item(task: Task) -> str:
+    """Return what a prediction says of a residue that was not read."""
+    if task.is_string:
+        return "?" if "-" in task.classes else "-"
+    return f",{UNLABELLED}" if task.is_multi_label else ","  # an empty item is a residue of no class

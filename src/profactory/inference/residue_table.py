@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from profactory.data.residues import clean_sequences
 from profactory.tasks import Task
+from profactory.tasks.cells import UNLABELLED
 
 
 class ResidueTable:
@@ -60,11 +61,12 @@ class ResidueTable:
         """Take the text of a whole sequence apart."""
         if cell is None:
             return []
-        letters = self._task.is_classification and all(len(label) == 1 for label in self._task.classes)
-        return cell if letters and name == "prediction" else cell.split(",")
+        return cell if self._task.is_string and name == "prediction" else cell.split(",")
 
     def _is_prediction(self, item: str) -> bool:
         """Tell a prediction from what fills the place of a residue that was not read."""
+        if self._task.is_multi_label:
+            return item != UNLABELLED
         return item in self._task.classes if self._task.is_classification else bool(item)
 
     def _value(self, name: str, item: str) -> str | np.float32:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from profactory.inference.novelty import Predicted
-from profactory.tasks import Task, TaskKind, Values
+from profactory.tasks import Task, Values
 from profactory.tasks.task import Column
 
 STD, AGREEMENT = "prediction_std", "agreement"
@@ -76,16 +76,16 @@ def spread_columns(task: Task, outputs: Values) -> dict[str, Column]:
     spread = getattr(outputs, "spread", None)
     votes = getattr(outputs, "votes", None)
     spread = np.zeros_like(outputs.values) if spread is None else spread
-    if task.kind is TaskKind.REGRESSION:
+    if not (task.is_classification or task.per_residue):
         names = [STD] if len(task.targets) == 1 else [f"{STD}_{target}" for target in task.targets]
         return {name: np.asarray(spread[:, i], np.float32) for i, name in enumerate(names)}
-    if task.kind is TaskKind.MULTI_LABEL:
-        return {STD: spread.mean(axis=1).astype(np.float32)}
     rows = np.arange(len(outputs.values))
     chosen = outputs.values.argmax(axis=1) if len(rows) else rows
-    std = np.asarray(spread[rows, chosen], np.float32)
+    std = np.asarray(spread.mean(axis=1) if task.is_multi_label else spread[rows, chosen], np.float32)
     if outputs.offsets is not None:
         texts = std.astype(str).tolist()
         return {STD: [",".join(texts[a:b]) for a, b in itertools.pairwise(outputs.offsets)]}
+    if task.is_multi_label:
+        return {STD: std}
     agreed = np.zeros(len(rows), np.float32) if votes is None else votes[rows, chosen]
     return {STD: std, AGREEMENT: np.asarray(agreed, np.float32)}

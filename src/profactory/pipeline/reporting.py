@@ -24,7 +24,7 @@ from profactory.pipeline.leakage import relatives
 from profactory.pipeline.preparation import Job
 from profactory.runs import Run
 from profactory.sharing.model_card import write_card
-from profactory.tasks import Task, TaskKind, Values
+from profactory.tasks import Task, Values
 
 log = logging.getLogger("profactory")
 
@@ -115,12 +115,13 @@ def settle_threshold(task: Task, targets: Values, outputs: Values) -> Task:
     0.5 would predict hardly any rare class. The threshold with the best micro-averaged F1 on the
     validation rows is kept with the model; other tasks have none.
     """
-    if task.kind is not TaskKind.MULTI_LABEL:
+    if not task.is_multi_label:
         return task
-    truth = targets.values > 0.5
+    known = task.labelled(targets)
+    truth, probabilities = targets.values[known] > 0.5, outputs.values[known]
     scores = []
     for threshold in THRESHOLDS:
-        predicted = outputs.values >= threshold
+        predicted = probabilities >= threshold
         hits = float((truth & predicted).sum())
         scores.append(2 * hits / max(1.0, float(truth.sum() + predicted.sum())))
     best = round(float(THRESHOLDS[int(np.argmax(scores))]), 2)

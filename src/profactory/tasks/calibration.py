@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from profactory.tasks.task import Column, Task, TaskKind
+from profactory.tasks.task import Column, Task
 from profactory.tasks.values import Array, Values
 
 SET, LOW, HIGH = "prediction_set", "prediction_low", "prediction_high"
@@ -54,7 +54,7 @@ class Calibration:
         tiny = np.finfo(np.float32).tiny
         p = np.asarray(outputs.values, np.float64)
         logits = np.log(np.maximum(p, tiny))
-        if task.kind is TaskKind.MULTI_LABEL:
+        if task.is_multi_label:
             logits -= np.log(np.maximum(1.0 - p, tiny))
         return Values(task.probabilities(logits / self.temperature), outputs.offsets)
 
@@ -101,7 +101,7 @@ class Calibration:
         """
         p = np.asarray(probabilities).reshape(-1, task.n_outputs)
         inside = np.asarray(p >= (math.inf if self.threshold is None else self.threshold))
-        if task.kind is not TaskKind.MULTI_LABEL:
+        if not task.is_multi_label:
             inside[np.arange(len(p)), p.argmax(axis=1)] = True
         return inside
 

@@ -1,15 +1,26 @@
-"""Reading one label cell: strict, so that ``1,5`` is an error and not fifteen or one and a half."""
+"""What all label cells have in common; strict, so that ``1,5`` is an error and not one and a half."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from profactory.tasks.kinds import TaskKind
 
 UNLABELLED = "?"
+MOST_INTEGER_CLASSES = 20
+MOSTLY = 0.8  # share of cells that decides what the column is meant to be; the rest are bad rows
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d+\Z", re.ASCII)
-MISSING_ITEMS = frozenset({"", UNLABELLED, "nan", "NaN", "NA", "null", "None"})
+
+#: Reads a cell, given the residues of its sequence and the separator of the task's names. For a sequence: a
+#: class, a list of classes, or a number for each target; for residues: a list of such, None where unlabelled.
+Reader = Callable[[Any, int, str], Any]
+#: Tells which task cells with their numbers of residues hold, and why; None if it is not for this one to say.
+Recogniser = Callable[[Sequence[tuple[str, int]]], tuple[TaskKind, str] | None]
 
 
 class LabelError(ValueError):
@@ -44,32 +55,7 @@ def parse_number(cell: str) -> float:
     return value
 
 
-def parse_class(cell: str) -> str:
-    """Read one class name; white space around it does not count."""
-    name = cell.strip()
-    if not name:
-        raise LabelError("the label is missing")
-    return name
-
-
-def separator_of(cells: list[str]) -> str:
-    """Return what separates the names of a multi-label column: comma, semicolon, bar or space."""
-    for candidate in (",", ";", "|"):
-        if any(candidate in cell for cell in cells):
-            return candidate
-    return " "
-
-
-def parse_names(cell: str, separator: str) -> list[str]:
-    """Read the class names of a multi-label cell; an empty cell is the empty set."""
-    text = cell.strip()
-    if text.startswith("["):
-        return [str(item) for item in parse_json_list(text)]
-    items = text.split() if separator == " " else [item.strip() for item in text.split(separator)]
-    return list(dict.fromkeys(item for item in items if item))
-
-
-def parse_json_list(text: str) -> list[object]:
+def parse_json_list(text: str) -> list[Any]:
     """Read a JSON list."""
     try:
         value = json.loads(text.replace("NaN", "null"))
@@ -80,57 +66,16 @@ def parse_json_list(text: str) -> list[object]:
     return value
 
 
-def split_items(cell: str) -> list[str]:
-    """Split a per-residue cell that is a list: JSON, or separated by commas or white space."""
-    text = cell.strip()
-    if text.startswith("["):
-        return ["" if item is None else str(item) for item in parse_json_list(text)]
-    return [item.strip() for item in text.split(",")] if "," in text else text.split()
+def separator_of(cells: Iterable[str], *, per_residue: bool = False) -> str:
+    """Return what separates the names of several classes: comma, semicolon, bar or space.
 
-
-def parse_residue_classes(cell: str, length: int) -> list[str | None]:
-    """Read one class per residue: a string as long as the sequence, or a list; ``?`` is unlabelled.
-
-    Raises
-    ------
-    LabelError
-        If the number of classes is not the number of residues.
+    In labels of residues commas part the residues. The cells are gone through once.
     """
-    if not cell:
-        raise LabelError("the label is missing")
-    if len(cell) == length and not cell.startswith("["):
-        return [None if item == UNLABELLED else item for item in cell]
-    items = split_items(cell)
-    if len(items) == 1 and len(cell) != length:
-        raise LabelError(f"{len(cell):,} labels for {length:,} residues")
-    _check_count(items, length)
-    return [None if item in MISSING_ITEMS else item for item in items]
+    candidates = "|;" if per_residue else ",;|"
+    seen = {candidate for cell in cells for candidate in candidates if candidate in cell}
+    return next((candidate for candidate in candidates if candidate in seen), "|" if per_residue else " ")
 
 
-def parse_residue_numbers(cell: str, length: int) -> list[float]:
-    """Read one number per residue from a list; ``?``, ``nan`` and ``null`` are unlabelled.
-
-    Raises
-    ------
-    LabelError
-        If an item is no number, or the number of items is not the number of residues.
-    """
-    if not cell.strip():
-        raise LabelError("the label is missing")
-    items = split_items(cell)
-    _check_count(items, length)
-    numbers = []
-    for position, item in enumerate(items, 1):
-        if item in MISSING_ITEMS:
-            numbers.append(math.nan)
-            continue
-        try:
-            numbers.append(parse_number(item))
-        except LabelError as error:
-            raise LabelError(f"at residue {position}: {error}") from error
-    return numbers
-
-
-def _check_count(items: list[str], length: int) -> None:
-    if len(items) != length:
-        raise LabelError(f"{len(items):,} labels for {length:,} residues")
+def mostly(flags: Sequence[bool]) -> bool:
+    """Tell whether what holds for so many cells is meant for all."""
+    return sum(flags) >= MOSTLY * len(flags)

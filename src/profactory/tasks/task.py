@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
@@ -12,34 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from profactory.errors import Problem, RowError
-from profactory.tasks import cells as reading
+from profactory.tasks import residue_cells, sequence_cells
+from profactory.tasks.cells import LabelError, Reader
+from profactory.tasks.kinds import Answer, TaskKind
 from profactory.tasks.transforms import LabelTransform
 from profactory.tasks.values import Array, Values
 
 MINIMISED = frozenset({"loss", "mse", "rmse", "mae", "perplexity"})
 IGNORED = -1  # class id of an unlabelled residue
 
+READERS: Mapping[TaskKind, Reader] = {**sequence_cells.READERS, **residue_cells.READERS}
 Column = list[str] | NDArray[np.float32]
-
-
-class TaskKind(StrEnum):
-    """The five kinds of property that a table can hold."""
-
-    SINGLE_LABEL = "single_label_classification"
-    MULTI_LABEL = "multi_label_classification"
-    REGRESSION = "regression"
-    RESIDUE_CLASSIFICATION = "residue_classification"
-    RESIDUE_REGRESSION = "residue_regression"
-
-    @property
-    def per_residue(self) -> bool:
-        """Whether there is one label per residue."""
-        return self in (TaskKind.RESIDUE_CLASSIFICATION, TaskKind.RESIDUE_REGRESSION)
-
-    @property
-    def is_classification(self) -> bool:
-        """Whether labels are classes."""
-        return self not in (TaskKind.REGRESSION, TaskKind.RESIDUE_REGRESSION)
 
 
 @dataclass(frozen=True)
@@ -49,7 +31,7 @@ class Task:
     Parameters
     ----------
     kind
-        Which of the five.
+        What is asked, and of what.
     classes
         Class names; a class's id is its index. Empty for regression.
     targets
@@ -80,6 +62,17 @@ class Task:
         return self.kind.is_classification
 
     @property
+    def is_multi_label(self) -> bool:
+        """Whether several classes can hold at once."""
+        return self.kind.is_multi_label
+
+    @property
+    def is_string(self) -> bool:
+        """Whether the prediction of a sequence is a letter for each residue, and not a list."""
+        one_letter = all(len(name) == 1 for name in self.classes)
+        return self.per_residue and self.kind.answer is Answer.CLASS and one_letter
+
+    @property
     def n_outputs(self) -> int:
         """Numbers that the head yields per sample or per residue."""
         return len(self.classes) if self.is_classification else len(self.targets)
@@ -87,8 +80,8 @@ class Task:
     @property
     def default_monitor(self) -> str:
         """The metric by which the best epoch is chosen unless the user says otherwise."""
-        if self.kind is TaskKind.MULTI_LABEL:
-            return "f1_max"
+        if self.is_multi_label:
+            return "auprc" if self.per_residue else "f1_max"
         return "mcc" if self.is_classification else "spearman"
 
     @staticmethod
@@ -112,20 +105,21 @@ class Task:
             Single label: int64 ``(n,)``. Multi-label: float32 ``(n, classes)`` of 0 and 1.
             Regression: float32 ``(n, targets)``, NaN where a target is missing. Residue
             classification: int64 ``(residues,)``, -1 where unlabelled. Residue regression: float32
-            ``(residues,)``, NaN where unlabelled.
+            ``(residues,)``, NaN where unlabelled; of several classes ``(residues, classes)``.
 
         Raises
         ------
         RowError
             With one problem per cell that does not fit; ``line`` is the index of the sample.
         """
-        encode_one = self._encoders()[self.kind]
+        read = READERS[self.kind]
         arrays: list[Array] = []
         problems: list[Problem] = []
         for index, (cell, length) in enumerate(zip(cells, lengths, strict=True)):
             try:
-                arrays.append(encode_one(cell, int(length)))
-            except reading.LabelError as error:
+                found = read(cell, int(length), self.separator)
+                arrays.append(self._array(found) if self.per_residue else self._array([found])[0])
+            except LabelError as error:
                 problems.append(Problem(str(error), line=index, value=str(cell)))
         if problems:
             raise RowError(
@@ -144,7 +138,7 @@ class Task:
             Shape ``(…, n_outputs)``.
         """
         values = np.asarray(logits, np.float32)
-        if self.kind is TaskKind.MULTI_LABEL:
+        if self.is_multi_label:
             with np.errstate(over="ignore"):  # exp overflows to infinity and 1/inf is the right 0
                 return np.asarray(1.0 / (1.0 + np.exp(-values)), np.float32)
         if not self.is_classification:
@@ -173,14 +167,21 @@ class Task:
         if self.per_residue:
             return self._decode_residues(outputs, probabilities)
         values = outputs.values.reshape(len(outputs), self.n_outputs)
-        if self.kind is TaskKind.REGRESSION:
+        if not self.is_classification:
             names = ["prediction"] if len(self.targets) == 1 else [f"prediction_{t}" for t in self.targets]
             return {name: np.asarray(values[:, i], np.float32) for i, name in enumerate(names)}
-        columns: dict[str, Column] = {"prediction": self._class_names(values)}
+        columns: dict[str, Column] = {"prediction": self._names(values)}
         if probabilities:
             for i, name in enumerate(self.classes):
                 columns[f"probability_{name}"] = np.asarray(values[:, i], np.float32)
         return columns
+
+    def labelled(self, labels: Values) -> NDArray[np.bool_]:
+        """Tell which rows of :meth:`encode`, or which residues, have a label: shape ``(rows,)``."""
+        if self.kind.answer is Answer.CLASS:
+            return np.asarray(labels.values != IGNORED)
+        missing = np.isnan(labels.values)
+        return np.asarray(~(missing if missing.ndim == 1 else missing.all(axis=1)))
 
     def transformed(self, labels: Values) -> Values:
         """Return labels, or predictions, as the loss sees them."""
@@ -220,15 +221,6 @@ class Task:
             transform=LabelTransform.from_dict(data["transform"]) if data.get("transform") else None,
         )
 
-    def _encoders(self) -> dict[TaskKind, Callable[[Any, int], Array]]:
-        return {
-            TaskKind.SINGLE_LABEL: self._encode_single,
-            TaskKind.MULTI_LABEL: self._encode_multi,
-            TaskKind.REGRESSION: self._encode_numbers,
-            TaskKind.RESIDUE_CLASSIFICATION: self._encode_residues,
-            TaskKind.RESIDUE_REGRESSION: self._encode_residue_numbers,
-        }
-
     @cached_property
     def _ids(self) -> dict[str, int]:
         return {name: i for i, name in enumerate(self.classes)}
@@ -236,54 +228,46 @@ class Task:
     def _id(self, name: str) -> int:
         if name not in self._ids:
             shown = ", ".join(self.classes[:8]) + (", …" if len(self.classes) > 8 else "")
-            raise reading.LabelError(f"class {name!r} is not among those seen in training: {shown}")
+            raise LabelError(f"class {name!r} is not among those seen in training: {shown}")
         return self._ids[name]
 
-    def _encode_single(self, cell: str, length: int) -> Array:
-        return np.int64(self._id(reading.parse_class(cell)))  # type: ignore[return-value]
-
-    def _encode_multi(self, cell: str, length: int) -> Array:
-        row = np.zeros(len(self.classes), np.float32)
-        for name in reading.parse_names(cell, self.separator):
-            row[self._id(name)] = 1.0
-        return row
-
-    def _encode_numbers(self, cell: str | Sequence[str], length: int) -> Array:
-        row = [cell] if isinstance(cell, str) else list(cell)
-        if len(row) == 1:
-            return np.array([reading.parse_number(row[0])], np.float32)
-        if not any(row):
-            raise reading.LabelError("every target is missing")
-        return np.array([reading.parse_number(item) if item else np.nan for item in row], np.float32)
-
-    def _encode_residues(self, cell: str, length: int) -> Array:
-        names = reading.parse_residue_classes(cell, length)
-        return np.array([IGNORED if name is None else self._id(name) for name in names], np.int64)
-
-    def _encode_residue_numbers(self, cell: str, length: int) -> Array:
-        return np.array(reading.parse_residue_numbers(cell, length), np.float32)
+    def _array(self, items: Sequence[Any]) -> Array:
+        """Turn what a reader found for sequences, or for the residues of one, into as many rows."""
+        if self.kind.answer is Answer.NUMBER:
+            return np.array(items, np.float32)
+        if self.kind.answer is Answer.CLASS:
+            return np.array([IGNORED if name is None else self._id(name) for name in items], np.int64)
+        rows = np.zeros((len(items), len(self.classes)), np.float32)
+        for row, names in zip(rows, items, strict=True):
+            if names is None:
+                row[:] = np.nan
+            else:
+                row[[self._id(name) for name in names]] = 1.0
+        return rows
 
     def _pack(self, arrays: list[Array]) -> Values:
-        if arrays or self.per_residue:
+        if arrays:
             return Values.concat(arrays, per_residue=self.per_residue)
-        dtype = np.int64 if self.kind is TaskKind.SINGLE_LABEL else np.float32
-        shape = (0,) if self.kind is TaskKind.SINGLE_LABEL else (0, self.n_outputs)
-        return Values(np.empty(shape, dtype))
+        dtype = np.int64 if self.kind.answer is Answer.CLASS else np.float32
+        flat = self.kind.answer is Answer.CLASS or (self.per_residue and not self.is_classification)
+        empty = np.empty((0,) if flat else (0, self.n_outputs), dtype)
+        return Values(empty, np.zeros(1, np.int64) if self.per_residue else None)
 
-    def _class_names(self, values: Array) -> list[str]:
-        if self.kind is TaskKind.SINGLE_LABEL:
+    def _names(self, values: Array) -> list[str]:
+        """Return what each row of probabilities predicts."""
+        if not self.is_multi_label:
             return [self.classes[i] for i in values.argmax(axis=1)]
-        joiner = self.separator
-        return [joiner.join(self.classes[i] for i in np.flatnonzero(row >= self.threshold)) for row in values]
+        return [
+            self.separator.join(self.classes[i] for i in np.flatnonzero(row >= self.threshold))
+            for row in values
+        ]
 
     def _decode_residues(self, outputs: Values, probabilities: bool) -> dict[str, Column]:
         blocks = [outputs[i].reshape(-1, self.n_outputs) for i in range(len(outputs))]
-        if self.kind is TaskKind.RESIDUE_REGRESSION:
+        if not self.is_classification:
             return {"prediction": [_join(block[:, 0]) for block in blocks]}
-        joiner = "" if all(len(name) == 1 for name in self.classes) else ","
-        columns: dict[str, Column] = {
-            "prediction": [joiner.join(self.classes[i] for i in block.argmax(axis=1)) for block in blocks]
-        }
+        joiner = "" if self.is_string else ","
+        columns: dict[str, Column] = {"prediction": [joiner.join(self._names(block)) for block in blocks]}
         if probabilities:
             for i, name in enumerate(self.classes):
                 columns[f"probability_{name}"] = [_join(block[:, i]) for block in blocks]

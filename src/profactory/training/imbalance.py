@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from profactory.tasks import Task, TaskKind, Values
+from profactory.tasks import Task, Values
 
 MOST_POSITIVE = 100.0  # weight of a positive label; more lets single samples rule a step
 
 
 def class_counts(task: Task, targets: Values) -> NDArray[np.int64]:
     """Return how often each class occurs among labels, shape ``(classes,)``; residues count one by one."""
-    if task.kind is TaskKind.MULTI_LABEL:
-        return np.asarray((targets.values > 0.5).sum(axis=0), np.int64)
+    if task.is_multi_label:
+        return np.asarray((targets.values > 0.5).sum(axis=0), np.int64)  # NaN, unlabelled, is not
     known = targets.values[targets.values >= 0]
     return np.bincount(known, minlength=task.n_outputs).astype(np.int64)
 
@@ -30,8 +30,9 @@ def balanced_weights(task: Task, targets: Values) -> NDArray[np.float64]:
     counts = class_counts(task, targets).astype(np.float64)
     there = counts > 0
     weights = np.ones(len(counts))
-    if task.kind is TaskKind.MULTI_LABEL:
-        weights[there] = np.minimum((len(targets) - counts[there]) / counts[there], MOST_POSITIVE)
+    if task.is_multi_label:
+        known = task.labelled(targets).sum()
+        weights[there] = np.minimum((known - counts[there]) / counts[there], MOST_POSITIVE)
     else:
         weights[there] = counts.sum() / (there.sum() * counts[there])
     return np.maximum(weights, 1e-6)

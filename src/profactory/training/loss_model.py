@@ -273,8 +273,10 @@ def loss_of_outputs(
     if kind.is_classification:
         # The inverse of probabilities(); a probability that was rounded to 0 counts as the smallest float.
         tiny = np.finfo(np.float32).tiny
-        p, several = values.astype(np.float64), kind is TaskKind.MULTI_LABEL
+        p, several = values.astype(np.float64), kind.is_multi_label
         if several:
+            known = np.flatnonzero(~np.isnan(labels).any(axis=1))
+            labels, p = labels[known], p[known]
             p = np.where(labels > 0, p, 1.0 - p)
         else:
             known = np.flatnonzero(labels >= 0)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from profactory.tasks import TaskKind, Values
+from profactory.tasks import Answer, TaskKind, Values
 from profactory.tasks.task import IGNORED
 
 
@@ -35,7 +35,8 @@ def loss_sum(
     targets
         Single label: int64 ``(batch,)``. Multi-label: float ``(batch, classes)``. Regression: float
         ``(batch, targets)``, NaN where missing. Residue classification: int64 ``(batch, length)``, -1
-        where unlabelled or padding. Residue regression: float ``(batch, length)``, NaN likewise.
+        where unlabelled or padding. Residue regression: float ``(batch, length)``, NaN likewise; of several
+        classes ``(batch, length, classes)``.
     class_weights
         Weight of each class ``(classes,)``: of the samples of a class, or, for multi-label, of its
         positive labels (their terms are then counted with that weight).
@@ -53,10 +54,10 @@ def loss_sum(
         Scalars; the loss of any set of samples is the sum of the sums over the sum of the weights.
     """
     logits = logits.float()  # losses in 32 bits whatever the autocast
-    if kind in (TaskKind.SINGLE_LABEL, TaskKind.RESIDUE_CLASSIFICATION):
+    if kind.answer is Answer.CLASS:
         flat = logits.reshape(-1, logits.shape[-1])  # (samples or residues, classes)
         return _cross_entropy(flat, targets.reshape(-1), class_weights, focal_gamma)
-    if kind is TaskKind.MULTI_LABEL:
+    if kind.is_multi_label:
         return _binary_cross_entropy(logits, targets, class_weights, focal_gamma)
     return _squared_error(logits, targets.reshape(logits.shape), target_scale)
 
@@ -81,7 +82,11 @@ def _binary_cross_entropy(
     logits: Tensor, targets: Tensor, weights: Tensor | None, gamma: float
 ) -> tuple[Tensor, Tensor]:
     targets = targets.to(logits.dtype)
-    each = torch.ones_like(targets) if weights is None else 1 + targets * (weights.to(logits) - 1)
+    known = ~torch.isnan(targets)  # residues without a label, and padding
+    targets = torch.where(known, targets, 0.0)
+    each = known.to(logits.dtype)
+    if weights is not None:
+        each = each * (1 + targets * (weights.to(logits) - 1))
     terms = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     return (each * (_focused(terms, gamma) if gamma else terms)).sum(), each.sum()
 
@@ -110,13 +115,13 @@ def term_weights(
     Known before any forward pass, so that all processes of a run agree on the weight of an optimizer step.
     """
     values = targets.values
-    if kind in (TaskKind.SINGLE_LABEL, TaskKind.RESIDUE_CLASSIFICATION):
+    if kind.answer is Answer.CLASS:
         known = values != IGNORED
         table = np.ones(1) if class_weights is None else np.asarray(class_weights, np.float64)
         each = np.where(known, table[np.where(known, values, 0) if class_weights is not None else 0], 0.0)
-    elif kind is TaskKind.MULTI_LABEL:
+    elif kind.is_multi_label:
         extra = 0.0 if class_weights is None else np.asarray(class_weights, np.float64) - 1
-        each = (1 + values * extra).sum(axis=-1)
+        each = np.where(np.isnan(values), 0.0, 1 + values * extra).sum(axis=-1)
     else:
         each = (~np.isnan(values)).astype(np.float64)
         each = each if targets.offsets is not None else each.reshape(len(targets), -1).sum(axis=1)

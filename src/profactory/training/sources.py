@@ -69,7 +69,7 @@ class _Source:
         return [int(line) for line in self.lines[indices]]
 
     def _targets(self, indices: Indices) -> Tensor:
-        """Return labels: ``(batch, …)``, or padded ``(batch, length)`` for residue tasks."""
+        """Return labels: ``(batch, …)``, or padded ``(batch, length, …)`` for residue tasks."""
         return _padded(self.targets.take(indices))
 
 
@@ -78,7 +78,8 @@ def _padded(values: Values) -> Tensor:
         return torch.from_numpy(values.values)
     lengths = values.lengths
     blank = IGNORED if values.values.dtype.kind == "i" else np.nan
-    padded = np.full((len(values), int(lengths.max())), blank, values.values.dtype)
+    shape = (len(values), int(lengths.max()), *values.values.shape[1:])
+    padded = np.full(shape, blank, values.values.dtype)
     padded[np.arange(padded.shape[1]) < lengths[:, None]] = values.values
     return torch.from_numpy(padded)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -67,7 +68,7 @@ def summary_chart(file: Path, kind: str, words: Words) -> Figure | None:
     """
     kind = kind or _kind_of(file)
     cells = itertools.islice(_column(file, "prediction"), COUNTED)
-    if kind in ("regression", "residue_regression"):
+    if kind.endswith("regression"):
         return _spread(_numbers(cells), words)
     counts = Counter(itertools.chain.from_iterable(_classes(cell, kind) for cell in cells if cell))
     return charts.bars(counts, words("chart.count")) if counts else None
@@ -94,7 +95,7 @@ def _classes(cell: str, kind: str) -> Sequence[str]:
         return [cell]
     if kind == "residue_classification" and "," not in cell:
         return list(cell)
-    return [part for part in cell.split(",") if part]
+    return [part for part in re.split("[,|]" if kind.startswith("residue_") else ",", cell) if part]
 
 
 def _numbers(cells: Iterable[str | None]) -> list[float]:

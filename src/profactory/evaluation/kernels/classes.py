@@ -84,9 +84,11 @@ class SetCounts:
 
     names = ("f1_micro", "f1_macro", "precision_macro", "recall_macro")
 
-    def __init__(self, truth: Array, predicted: Array) -> None:
+    def __init__(self, truth: Array, predicted: Array, owners: Ints, proteins: int) -> None:
         parts = [truth & predicted, predicted, truth]
-        self.table = sparse.csr_array(np.concatenate(parts, axis=1).T.astype(np.float64))
+        counts = sparse.csr_array(np.concatenate(parts, axis=1).astype(np.float64))  # (rows, 3 classes)
+        of_protein = count_table(owners, np.arange(len(owners)), (proteins, len(owners)))
+        self.table = (of_protein @ counts).T.tocsr()  # (3 classes, proteins)
         self.classes = truth.shape[1]
         self.cost = float(self.table.nnz)
         self.width = 3 * self.classes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from profactory.tasks import Task, TaskKind
+from profactory.tasks import Task
 from profactory.tasks.transforms import LARGEST, LabelTransform
 
 if TYPE_CHECKING:
@@ -121,4 +121,4 @@ def unknown_strings(model: ProteinModel, sequences: Sequence[str]) -> dict[str, 
 
 
 def _squashed(task: Task, logits: Tensor) -> Tensor:
-    return logits.sigmoid() if task.kind is TaskKind.MULTI_LABEL else logits.softmax(-1)
+    return logits.sigmoid() if task.is_multi_label else logits.softmax(-1)
