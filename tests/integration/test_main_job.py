@@ -6,13 +6,21 @@ import math
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, mean_squared_error, roc_auc_score
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    f1_score,
+    matthews_corrcoef,
+    mean_squared_error,
+    roc_auc_score,
+)
 
 import profactory
 from profactory.cli.main import main
@@ -36,6 +44,7 @@ TASKS = (
     "multi_label_classification",
     "regression",
     "residue_classification",
+    "residue_multi_label_classification",
     "residue_regression",
 )
 
@@ -101,9 +110,24 @@ def expected_metrics(task: str, rows: list[dict[str, str]]) -> dict[str, float]:
             "mcc": matthews_corrcoef(list(letters[0]), list(letters[1])),
             "auroc": roc_auc_score(flags, scores),
         }
+    if task == "residue_multi_label_classification":
+        items = [(a, b) for t, p in zip(truth, predicted, strict=True) for a, b in _pairs(t, p) if a != "?"]
+        found = {}
+        for name in ("base", "charged"):
+            flags = [[name in item.split("|") for item in column] for column in zip(*items, strict=True)]
+            scores = [float(x) for r in rows for x in r[f"probability_{name}"].split(",")]
+            known = [item != "?" for cell in truth for item in cell.split(",")]
+            scores = [score for score, there in zip(scores, known, strict=True) if there]
+            found[name] = [f1_score(*flags), average_precision_score(flags[0], scores)]
+        f1, precision = np.mean(list(found.values()), axis=0)
+        return {"f1_macro": f1, "auprc": precision}
     per_residue = [[float(x) for cell in truth for x in cell.split()]]
     per_residue += [[float(x) for cell in predicted for x in cell.split(",")]]
     return {"mse": mean_squared_error(*per_residue), "spearman": spearmanr(*per_residue).statistic}
+
+
+def _pairs(truth: str, predicted: str) -> Iterator[tuple[str, str]]:
+    return zip(truth.split(","), predicted.split(","), strict=True)
 
 
 def test_residue_labels_sit_on_their_own_residue(tmp_path: Path) -> None:

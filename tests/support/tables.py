@@ -30,6 +30,16 @@ def label_of(task: str, sequence: str, rng: random.Random) -> str:
             return f"{10 + 5 * charged / len(sequence) + rng.gauss(0, 0.05):.4f}"
         case "residue_classification":
             return "".join("C" if letter in "KRDE" else "N" for letter in sequence)
+        case "residue_multi_label_classification":
+            sets = {
+                "K": "charged|base",
+                "R": "charged|base",
+                "D": "charged",
+                "E": "charged",
+                "H": "base",
+                "W": "?",
+            }
+            return ",".join(sets.get(letter, "") for letter in sequence)
         case "residue_regression":
             return " ".join(f"{RESIDUES.index(letter) / 4:.2f}" for letter in sequence)
     raise ValueError(task)

@@ -33,6 +33,7 @@ class TaskKind(StrEnum):
     MULTI_LABEL = "multi_label_classification"
     REGRESSION = "regression"
     RESIDUE_CLASSIFICATION = "residue_classification"
+    RESIDUE_MULTI_LABEL = "residue_multi_label_classification"
     RESIDUE_REGRESSION = "residue_regression"
 
     @property

@@ -16,6 +16,7 @@ from profactory.tasks.cells import (
     mostly,
     parse_json_list,
     parse_number,
+    separator_of,
 )
 from profactory.tasks.kinds import TaskKind
 
@@ -73,8 +74,36 @@ def parse_residue_numbers(cell: str, length: int, separator: str = ",") -> list[
     return numbers
 
 
+def parse_residue_sets(cell: str, length: int, separator: str) -> list[list[str] | None]:
+    """Read the classes of each residue: ``,metal|dna,?,`` or ``[[], ["metal", "dna"], null, []]``.
+
+    An empty item is a residue of no class, ``?`` or ``null`` one of which nothing is known.
+
+    Raises
+    ------
+    LabelError
+        If the number of items is not the number of residues.
+    """
+    text = cell.strip()
+    if not text:
+        raise LabelError("the label is missing")
+    items = parse_json_list(text) if text.startswith("[") else text.split(",")
+    _check_count(items, length)
+    return [_names(item, separator) for item in items]
+
+
+def _names(item: object, separator: str) -> list[str] | None:
+    if isinstance(item, list):
+        return [str(name) for name in item]
+    name = UNLABELLED if item is None else str(item).strip()
+    if name == UNLABELLED:
+        return None
+    return list(dict.fromkeys(part.strip() for part in name.split(separator) if part.strip()))
+
+
 READERS: Mapping[TaskKind, Reader] = {
     TaskKind.RESIDUE_CLASSIFICATION: parse_residue_classes,
+    TaskKind.RESIDUE_MULTI_LABEL: parse_residue_sets,
     TaskKind.RESIDUE_REGRESSION: parse_residue_numbers,
 }
 
@@ -88,6 +117,24 @@ def _as_strings(filled: Sequence[tuple[str, int]]) -> tuple[TaskKind, str] | Non
     if mostly([len(cell) == n and n > 1 for cell, n in filled]):
         return TaskKind.RESIDUE_CLASSIFICATION, "each label is as long as its sequence"
     return None
+
+
+def _as_sets(filled: Sequence[tuple[str, int]]) -> tuple[TaskKind, str] | None:
+    sample = filled[:200]
+    separator = separator_of([cell for cell, _ in sample], per_residue=True)
+    groups = [_readable_sets(cell, n, separator) for cell, n in sample]
+    if not mostly([bool(group) for group in groups]):
+        return None
+    if not any(names and len(names) > 1 for group in groups for names in group):
+        return None
+    return TaskKind.RESIDUE_MULTI_LABEL, "each label is a list with any number of classes per residue"
+
+
+def _readable_sets(cell: str, length: int, separator: str) -> list[list[str] | None]:
+    try:
+        return parse_residue_sets(cell, length, separator)
+    except LabelError:
+        return []
 
 
 def _as_lists(filled: Sequence[tuple[str, int]]) -> tuple[TaskKind, str] | None:
@@ -111,4 +158,4 @@ def _readable_items(cell: str) -> list[str]:
         return []
 
 
-RECOGNISERS = (_as_strings, _as_lists)
+RECOGNISERS = (_as_strings, _as_sets, _as_lists)

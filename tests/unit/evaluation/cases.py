@@ -57,6 +57,18 @@ def residues_case(
     return task, Values(truth, offsets), Values(softmax(logits), offsets)
 
 
+def residue_sets_case(
+    classes: int = 3, proteins: int = 40, seed: int = 0, unlabelled: float = 0.1
+) -> tuple[Task, Values, Values]:
+    rng = np.random.default_rng(seed)
+    offsets = np.concatenate([[0], rng.integers(5, 60, proteins).cumsum()])
+    truth = (rng.random((offsets[-1], classes)) < 0.2).astype(np.float32)
+    scores = 1 / (1 + np.exp(-(rng.normal(size=truth.shape) - 1 + 1.5 * truth)))
+    truth[rng.random(offsets[-1]) < unlabelled] = np.nan
+    task = Task(TaskKind.RESIDUE_MULTI_LABEL, tuple(f"site{i}" for i in range(classes)), separator="|")
+    return task, Values(truth, offsets), Values(scores.astype(np.float32), offsets)
+
+
 def residue_numbers_case(proteins: int = 40, seed: int = 0) -> tuple[Task, Values, Values]:
     rng = np.random.default_rng(seed)
     offsets = np.concatenate([[0], rng.integers(5, 60, proteins).cumsum()])

@@ -17,11 +17,12 @@ from tests.unit.evaluation.cases import (
     classes_case,
     numbers_case,
     residue_numbers_case,
+    residue_sets_case,
     residues_case,
     sets_case,
 )
 
-ALL = (classes_case, sets_case, numbers_case, residues_case, residue_numbers_case)
+ALL = (classes_case, sets_case, numbers_case, residues_case, residue_sets_case, residue_numbers_case)
 
 
 def drawn(proteins: int, samples: int = 5) -> np.ndarray:
@@ -57,7 +58,7 @@ def test_every_sample_is_the_metric_of_the_repeated_proteins(case: object) -> No
     found: dict[str, np.ndarray] = {}
     for kernel in build_kernels(task, rows, set(known_metrics(task)), exact):
         found |= kernel(weights)
-    binned = {"auroc", "auprc", "spearman"} if task.per_residue else {"auroc_micro", "auprc_micro"}
+    binned = {"auroc_micro", "auprc_micro"} | ({"auroc", "auprc", "spearman"} if task.per_residue else set())
     for sample in range(weights.shape[1]):
         chosen = repeated(weights[:, sample])
         expected = compute_metrics(task, targets.take(chosen), outputs.take(chosen))

@@ -21,6 +21,7 @@ TASKS = [
     Task(TaskKind.MULTI_LABEL, ("a", "b", "c")),
     Task(TaskKind.REGRESSION, targets=("heat", "cold")),
     Task(TaskKind.RESIDUE_CLASSIFICATION, ("C", "E", "H")),
+    Task(TaskKind.RESIDUE_MULTI_LABEL, ("dna", "metal"), separator="|"),
     Task(TaskKind.RESIDUE_REGRESSION),
 ]
 
@@ -81,5 +82,5 @@ def test_files_hold_what_the_model_gives_in_memory(backbone: Path, task: Task, t
                 assert row[name] == value
         if task.per_residue:
             text = row["prediction"]
-            length = len(text) if task.is_classification else len(text.split(","))
+            length = len(text) if task.is_string else len(text.split(","))
             assert length == len(row["sequence"])

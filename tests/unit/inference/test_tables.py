@@ -26,6 +26,7 @@ from tests.support.fake_model import FakeModel
 REGRESSION = Task(TaskKind.REGRESSION)
 SINGLE = Task(TaskKind.SINGLE_LABEL, ("no", "yes"))
 RESIDUE = Task(TaskKind.RESIDUE_CLASSIFICATION, ("C", "H"))
+SITES = Task(TaskKind.RESIDUE_MULTI_LABEL, ("a", "b"), separator="|")
 NUMBERS = Task(TaskKind.RESIDUE_REGRESSION)
 
 
@@ -89,7 +90,7 @@ def test_classes_with_their_probabilities(source: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet", ".csv.gz"])
-@pytest.mark.parametrize("task", [SINGLE, RESIDUE, NUMBERS], ids=lambda task: task.kind)
+@pytest.mark.parametrize("task", [SINGLE, RESIDUE, SITES, NUMBERS], ids=lambda task: task.kind)
 def test_every_format_holds_the_same(source: Path, tmp_path: Path, task: Task, suffix: str) -> None:
     from profactory.data.reading import open_table
 

@@ -15,6 +15,7 @@ MULTI = Task(TaskKind.MULTI_LABEL, ("a", "b", "c"), separator=";")
 REGRESSION = Task(TaskKind.REGRESSION)
 TWO_TARGETS = Task(TaskKind.REGRESSION, targets=("tm", "ph"))
 RESIDUE = Task(TaskKind.RESIDUE_CLASSIFICATION, ("C", "E", "H"))
+SITES = Task(TaskKind.RESIDUE_MULTI_LABEL, ("dna", "metal"), separator="|")
 RESIDUE_NUMBERS = Task(TaskKind.RESIDUE_REGRESSION)
 
 
@@ -32,6 +33,9 @@ RESIDUE_NUMBERS = Task(TaskKind.RESIDUE_REGRESSION)
         (["HHEC", "CCE"], [4, 3], TaskKind.RESIDUE_CLASSIFICATION),
         (["0110", "001"], [4, 3], TaskKind.RESIDUE_CLASSIFICATION),
         (["[0, 1, 1]", "[1, 0]"], [3, 2], TaskKind.RESIDUE_CLASSIFICATION),
+        (["a|b,,a", "?,b"], [3, 2], TaskKind.RESIDUE_MULTI_LABEL),
+        (['[["a", "b"], [], null]', '[[], ["b"]]'], [3, 2], TaskKind.RESIDUE_MULTI_LABEL),
+        (["a,,a", "?,b"], [3, 2], TaskKind.RESIDUE_CLASSIFICATION),
         (["0.5 0.25 1", "0.125 2.5"], [3, 2], TaskKind.RESIDUE_REGRESSION),
         (["0.5,nan,1", "[0.125, null]"], [3, 2], TaskKind.RESIDUE_REGRESSION),
         (["12.5", "13.5", "14.5", "15.25", "n/a"], [50] * 5, TaskKind.REGRESSION),
@@ -68,6 +72,11 @@ def test_multi_label_separator_is_found_and_used_again() -> None:
     assert (task.classes, task.separator) == (("a", "b", "c"), ";")
 
 
+def test_separator_of_the_classes_of_residues_is_found() -> None:
+    task = fit_task(TaskKind.RESIDUE_MULTI_LABEL, [",a;b,?", "c,"], [3, 2])
+    assert (task.classes, task.separator) == (("a", "b", "c"), ";")
+
+
 def test_encode_by_hand() -> None:
     assert SINGLE.encode(["nucleus", " cytoplasm "], [5, 5]).values.tolist() == [2, 0]
     assert MULTI.encode(["a;c", "", '["b"]'], [5, 5, 5]).values.tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
@@ -78,6 +87,9 @@ def test_encode_by_hand() -> None:
     assert residues.values.tolist() == [2, 0, -1, 1, 1]
     assert residues.offsets is not None
     assert residues.offsets.tolist() == [0, 3, 5]
+    sites = SITES.encode([",metal|dna,?", '[["dna"], null]'], [3, 2])
+    unknown = [np.nan, np.nan]
+    np.testing.assert_array_equal(sites.values, [[0, 0], [1, 1], unknown, [1, 0], unknown])
     numbers = RESIDUE_NUMBERS.encode(["1,?,0.5"], [3])
     np.testing.assert_array_equal(numbers.values, np.array([1, np.nan, 0.5], np.float32))
 
@@ -112,6 +124,10 @@ def test_decode_by_hand() -> None:
     residues = RESIDUE.decode(Values(block, np.array([0, 2, 3])))
     assert residues["prediction"] == ["CH", "E"]
     assert residues["probability_H"] == ["0.1,0.8", "0.2"]
+    sites = SITES.decode(
+        Values(np.array([[0.8, 0.7], [0.1, 0.2], [0.2, 0.6]], np.float32), np.array([0, 2, 3]))
+    )
+    assert sites["prediction"] == ["dna|metal,", "metal"]
 
 
 def test_probabilities_by_hand() -> None:
@@ -134,6 +150,6 @@ def test_take_picks_whole_samples(lengths: list[int], order: object) -> None:
     assert [taken[k].tolist() for k in range(len(taken))] == [blocks[i].tolist() for i in indices]
 
 
-@pytest.mark.parametrize("task", [SINGLE, MULTI, REGRESSION, TWO_TARGETS, RESIDUE, RESIDUE_NUMBERS])
+@pytest.mark.parametrize("task", [SINGLE, MULTI, REGRESSION, TWO_TARGETS, RESIDUE, SITES, RESIDUE_NUMBERS])
 def test_a_task_survives_json(task: Task) -> None:
     assert Task.from_dict(task.to_dict()) == task

@@ -96,6 +96,30 @@ def test_regression_with_missing_targets(scale):
     assert term_weights(TaskKind.REGRESSION, Values(targets)).tolist() == [2, 1, 2, 2, 1, 2]
 
 
+def test_residues_of_several_classes():
+    """Cross-entropy of what is known; what is not, and padding, has neither loss nor gradient."""
+    rng = np.random.default_rng(0)
+    targets = (rng.random((2, 3, 2)) < 0.5).astype(np.float32)
+    targets[0, 1] = targets[1, 2] = np.nan
+    values = rng.normal(size=targets.shape).astype(np.float32)
+    weights = np.array([3.0, 0.5])
+    total, count = 0.0, 0.0
+    for value, target, weight in zip(values.flat, targets.flat, np.tile(weights, 6), strict=True):
+        if not math.isnan(target):
+            p = 1 / (1 + math.exp(-value))
+            each = weight if target else 1.0
+            total, count = total - each * math.log(p if target else 1 - p), count + each
+    logits = torch.tensor(values, requires_grad=True)
+    kind = TaskKind.RESIDUE_MULTI_LABEL
+    got = loss_sum(kind, logits, torch.tensor(targets), class_weights=torch.tensor(weights))
+    assert [v.item() for v in got] == pytest.approx([total, count], rel=1e-5)
+    got[0].backward()
+    assert (logits.grad[np.isnan(targets)] == 0).all()
+    assert (logits.grad[~np.isnan(targets)] != 0).all()
+    flat = Values(targets.reshape(6, 2), np.array([0, 3, 6]))
+    assert term_weights(kind, flat, weights).sum() == pytest.approx(count)
+
+
 def test_residue_regression():
     values = torch.tensor([[[1.0], [2.0], [9.0]], [[0.0], [5.0], [9.0]]])
     targets = torch.tensor([[1.5, 2.0, math.nan], [math.nan, 3.0, math.nan]])

@@ -25,6 +25,7 @@ TASKS = {
     TaskKind.MULTI_LABEL: Task(TaskKind.MULTI_LABEL, classes=("a", "b", "c")),
     TaskKind.REGRESSION: Task(TaskKind.REGRESSION, targets=("x", "y")),
     TaskKind.RESIDUE_CLASSIFICATION: Task(TaskKind.RESIDUE_CLASSIFICATION, classes=("H", "E", "C")),
+    TaskKind.RESIDUE_MULTI_LABEL: Task(TaskKind.RESIDUE_MULTI_LABEL, classes=("a", "b"), separator="|"),
     TaskKind.RESIDUE_REGRESSION: Task(TaskKind.RESIDUE_REGRESSION),
 }
 
@@ -43,6 +44,10 @@ def labels(kind: TaskKind) -> Values:
         return Values(values)
     if kind is TaskKind.RESIDUE_CLASSIFICATION:
         return Values.concat([rng.integers(-1, 3, len(s)) for s in SEQUENCES], per_residue=True)
+    if kind is TaskKind.RESIDUE_MULTI_LABEL:
+        sets = [(rng.random((len(s), 2)) < 0.3).astype(np.float32) for s in SEQUENCES]
+        sets[2][:3] = np.nan
+        return Values.concat(sets, per_residue=True)
     numbers = [rng.normal(size=len(s)).astype(np.float32) for s in SEQUENCES]
     numbers[2][:3] = np.nan
     return Values.concat(numbers, per_residue=True)
