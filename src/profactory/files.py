@@ -131,6 +131,17 @@ def _swap_in(temporary: Path, target: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def counted(count: int, one: str, many: str) -> str:
+    """Write a number with what it counts.
+
+    Examples
+    --------
+    >>> counted(1, "row repeats", "rows repeat"), counted(1234, "row", "rows")
+    ('1 row repeats', '1,234 rows')
+    """
+    return f"{count:,} {one if count == 1 else many}"
+
+
 def readable_bytes(count: int) -> str:
     """Return a size for people.
 

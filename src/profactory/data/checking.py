@@ -17,6 +17,7 @@ from profactory.data.fixing import Fixed, fix_dataset, write_problems, write_rej
 from profactory.data.label_profile import LabelProfile, profile_labels
 from profactory.data.prepare import NoUsableRowError, Prepared, prepare_dataset
 from profactory.errors import Problem
+from profactory.files import counted
 from profactory.tasks import TaskKind
 
 MODEL_LENGTH = 1022  # residues that ESM-2 models were trained to read; the commonest limit
@@ -118,8 +119,8 @@ class _Options:
         rejected = bool(prepared.counts["rejected"])
         words = ["profactory", "train", shlex.quote(str(fixed.data) if fixed else self.source)]
         for name, value in self.settings.items():
-            if fixed and name == "header_pattern":
-                continue  # the clean copy is a table
+            if fixed and name in ("header_pattern", "limit", "sample"):
+                continue  # the clean copy is a table of just those rows
             for item in value if isinstance(value, list | tuple) else [] if value is None else [value]:
                 words += [f"--{name.replace('_', '-')}", shlex.quote(str(item))]
         if rejected and fixed is None:
@@ -191,7 +192,7 @@ def check(
         written.append(str(write_rejected(prepared, Path(out), overwrite=overwrite)))
         fixed = fix_dataset(prepared, Path(out), overwrite=overwrite) if fix else None
         written += fixed.files if fixed else []
-    options = _Options(str(source), {**reading, **(also_typed or {})})
+    options = _Options(str(source), {**reading, "limit": limit, "sample": sample, **(also_typed or {})})
     estimate = estimator(prepared) if estimator else {}
     report = _report(prepared, options, max_length, fixed, estimate)
     return replace(report, written=written)
@@ -289,19 +290,21 @@ def _warnings(prepared: Prepared, profile: LabelProfile | None, too_long: int, m
         if shared
     ]
     if counts["contradictory"]:
-        found.append(
-            f"{counts['contradictory']:,} sequences occur with more than one label; at most one can be right."
-        )
+        several = counted(counts["contradictory"], "sequence occurs", "sequences occur")
+        found.append(f"{several} with more than one label; at most one can be right.")
     if counts["duplicates"]:
-        found.append(f"{counts['duplicates']:,} rows repeat a sequence; splits keep them on one side.")
+        repeated = counted(counts["duplicates"], "row repeats", "rows repeat")
+        found.append(f"{repeated} a sequence; splits keep them on one side.")
     if too_long:
+        long = counted(too_long, "sequence has", "sequences have")
         found.append(
-            f"{too_long:,} sequences have more than {max_length:,} residues: the model reads the first"
+            f"{long} more than {max_length:,} residues: the model reads the first"
             f" {max_length:,} (--max-length)"
             + (", and labels of residues behind are not used." if residues else " and nothing behind.")
         )
     if counts["used"] < FEW_ROWS:
-        found.append(f"{counts['used']:,} rows are few: intervals will be wide, prefer --method freeze.")
+        few = counted(counts["used"], "row is", "rows are")
+        found.append(f"{few} few: intervals will be wide, prefer --method freeze.")
     return found + (_class_warnings(profile) if profile else [])
 
 

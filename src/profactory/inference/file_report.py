@@ -11,6 +11,7 @@ from typing import Any
 
 from profactory.data.domain import NOVELTY, UNLIKE, UNLIKE_IN
 from profactory.errors import Problem
+from profactory.files import counted
 
 SHOWN_PROBLEMS = 20
 #: Share of sequences unlike the training data that is worth a warning; one in a hundred is to be expected.
@@ -95,12 +96,13 @@ class FileReport:
         if self.residue_table is not None:
             lines.append(f"a row per residue: {self.residue_table}")
         if self.truncated:
+            longer = counted(self.truncated, "sequence was", "sequences were")
             lines.append(
-                f"{self.truncated:,} sequences were longer than the model reads (column truncated);"
-                " --long windows reads them whole"
+                f"{longer} longer than the model reads (column truncated); --long windows reads them whole"
             )
         if self.windowed:
-            lines.append(f"{self.windowed:,} sequences were read in overlapping windows (column windows)")
+            windowed = counted(self.windowed, "sequence was", "sequences were")
+            lines.append(f"{windowed} read in overlapping windows (column windows)")
         return "\n".join(lines)
 
     def list_failures(self) -> None:

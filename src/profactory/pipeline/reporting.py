@@ -19,6 +19,7 @@ from profactory.evaluation.calibration import fit_calibration
 from profactory.evaluation.diagnosis import Diagnosis, diagnose
 from profactory.evaluation.domain import FEWEST_ROWS, MOST_EMBEDDINGS, chosen_rows, fit_domain
 from profactory.evaluation.report import EvaluatedSplit, write_report
+from profactory.files import counted
 from profactory.pipeline.fitting import Trained
 from profactory.pipeline.leakage import relatives
 from profactory.pipeline.preparation import Job
@@ -221,8 +222,10 @@ def warnings_of(job: Job, measured: list[str]) -> list[str]:
         found.append(said)
     if job.truncated:
         found.append(
-            f"{job.truncated:,} sequences were cut to their first {job.choices.max_length:,} residues."
+            f"{counted(job.truncated, 'sequence was', 'sequences were')} cut to the first"
+            f" {job.choices.max_length:,} residues."
         )
     if job.prepared.rejected:
-        found.append(f"{job.prepared.counts['rejected']:,} rows could not be used and were left out.")
+        left_out = counted(job.prepared.counts["rejected"], "row", "rows")
+        found.append(f"{left_out} could not be used and stayed out.")
     return found

@@ -19,11 +19,11 @@ from profactory.web.words import Words, load_texts
 #: Warnings of ``profactory check``; # stands for a number.
 _WARNINGS = {
     "in_train": r"(?P<shared>#) of (?P<rows>#) (?P<split>\w+) rows have a sequence that is also in train;.*",
-    "contradictory": r"(?P<count>#) sequences occur with more than one label;.*",
-    "duplicates": r"(?P<count>#) rows repeat a sequence;.*",
-    "too_long_residues": r"(?P<count>#) sequences have more than (?P<most>#) residues:.*labels of residues.*",
-    "too_long": r"(?P<count>#) sequences have more than (?P<most>#) residues:.*",
-    "few": r"(?P<count>#) rows are few:.*",
+    "contradictory": r"(?P<count>#) sequences? occurs? with more than one label;.*",
+    "duplicates": r"(?P<count>#) rows? repeats? a sequence;.*",
+    "too_long_residues": r"(?P<count>#) sequences? \w+ more than (?P<most>#) residues:.*labels of residues.*",
+    "too_long": r"(?P<count>#) sequences? \w+ more than (?P<most>#) residues:.*",
+    "few": r"(?P<count>#) rows? (?:is|are) few:.*",
     "rare": r"(?P<rare>#) of (?P<classes>#) classes have fewer than (?P<least>#) rows: (?P<names>.*)\.",
     "imbalanced": r"The classes are imbalanced;.*",
     "no_labels": r"No label column was found.*",

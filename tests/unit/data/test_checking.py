@@ -69,7 +69,7 @@ def test_counts_of_residues_duplicates_and_contradictions(dirty: Path) -> None:
     assert counts["duplicates"] == 1
     assert counts["contradictory"] == 1
     text = check(dirty).text()
-    assert "1 sequences occur with more than one label" in text
+    assert "1 sequence occurs with more than one label" in text
     assert "U 1" in text
 
 
@@ -95,6 +95,8 @@ def test_next_command_repeats_what_was_typed(tmp_path: Path) -> None:
     expected = f"profactory train '{path}' --sequence-column protein --label-column active"
     assert report.next_command == expected
     assert expected in report.text()
+    some = check(path, sequence_column="protein", label_column="active", limit=8)
+    assert some.next_command == f"{expected} --limit 8"
 
 
 def test_bad_rows_need_drop_or_a_clean_copy(dirty: Path, tmp_path: Path) -> None:
