@@ -11,12 +11,12 @@ import pytest
 
 from profactory.runs import Run
 from profactory.training.checkpoint import list_checkpoints, newest_valid
-from tests.chaos.test_kills import announced, assert_same_result, words
+from tests.chaos.conftest import EPOCHS, straight, words
+from tests.chaos.test_kills import announced, assert_same_result
 from tests.support.disks import limit_file_size, small_file_system
 from tests.support.forks import profactory_process, until
 
 pytestmark = pytest.mark.slow
-EPOCHS = 3
 
 
 @pytest.fixture
@@ -24,13 +24,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of two megabytes."""
     with small_file_system(tmp_path / "disk", 2) as place:
         yield place
-
-
-def straight(table: Path, model: Path, tmp_path: Path, epochs: int = EPOCHS) -> Path:
-    out = tmp_path / "straight"
-    child = profactory_process(*words(table, model, out, epochs=epochs), log=tmp_path / "straight.txt")
-    assert child.wait() == 0, child.said[-2000:]
-    return out
 
 
 def assert_whole(out: Path) -> None:
@@ -42,9 +35,9 @@ def assert_whole(out: Path) -> None:
     assert int(newest.name.rpartition("-")[2]) >= announced(out)
 
 
-def test_a_full_disk(table: Path, model: Path, tmp_path: Path, small_disk: Path) -> None:
+def test_a_full_disk(table: Path, model: Path, undisturbed: Path, tmp_path: Path, small_disk: Path) -> None:
     """A file system without room: said with the space that is needed; with more room the run goes on."""
-    expected, out = straight(table, model, tmp_path), small_disk / "run"
+    out = small_disk / "run"
     child = profactory_process(*words(table, model, out, epochs=EPOCHS), log=tmp_path / "log.txt")
     until(lambda: announced(out) >= 4, child)
     room = shutil.disk_usage(small_disk).free
@@ -57,12 +50,12 @@ def test_a_full_disk(table: Path, model: Path, tmp_path: Path, small_disk: Path)
     subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
     again = profactory_process("resume", out, log=tmp_path / "again.txt")
     assert again.wait() == 0, again.said[-2000:]
-    assert_same_result(out, expected)
+    assert_same_result(out, undisturbed)
 
 
-def test_files_that_may_not_grow(table: Path, model: Path, tmp_path: Path) -> None:
+def test_files_that_may_not_grow(table: Path, model: Path, undisturbed: Path, tmp_path: Path) -> None:
     """RLIMIT_FSIZE (error 27) in the middle of a checkpoint."""
-    expected, out = straight(table, model, tmp_path), tmp_path / "run"
+    out = tmp_path / "run"
     first = profactory_process(*words(table, model, out, epochs=EPOCHS), log=tmp_path / "log.txt")
     until(lambda: announced(out) >= 3, first)
     first.send(15)
@@ -79,7 +72,7 @@ def test_files_that_may_not_grow(table: Path, model: Path, tmp_path: Path) -> No
     assert_whole(out)
     again = profactory_process("resume", out, log=tmp_path / "again.txt")
     assert again.wait() == 0, again.said[-2000:]
-    assert_same_result(out, expected)
+    assert_same_result(out, undisturbed)
 
 
 def test_the_run_directory_vanishes(table: Path, model: Path, tmp_path: Path) -> None:
@@ -124,8 +117,10 @@ def test_the_run_directory_becomes_read_only(table: Path, model: Path, tmp_path:
     assert_same_result(out, expected)
 
 
-def test_the_table_vanishes_and_comes_back(table: Path, model: Path, tmp_path: Path) -> None:
-    expected, out = straight(table, model, tmp_path), tmp_path / "run"
+def test_the_table_vanishes_and_comes_back(
+    table: Path, model: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
     child = profactory_process(*words(table, model, out, epochs=EPOCHS), log=tmp_path / "log.txt")
     until(lambda: announced(out) >= 2, child)
     child.send(15)
@@ -139,5 +134,5 @@ def test_the_table_vanishes_and_comes_back(table: Path, model: Path, tmp_path: P
     table.write_bytes(kept)
     last = profactory_process("resume", out, log=tmp_path / "last.txt")
     assert last.wait() == 0, last.said[-2000:]
-    assert_same_result(out, expected)
+    assert_same_result(out, undisturbed)
     assert Run.open(out).status()["state"] == "finished"

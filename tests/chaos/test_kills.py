@@ -14,17 +14,11 @@ from safetensors.torch import load_file
 from profactory.runs import Run
 from profactory.training.checkpoint import list_checkpoints, newest_valid, verify_checkpoint
 from profactory.training.history import metric_rows
-from tests.chaos.conftest import KILLS
+from tests.chaos.conftest import KILLS, words
 from tests.support.forks import Process, profactory_process, until
 
 pytestmark = pytest.mark.slow
 STEPS_PER_EPOCH = 9  # 36 training rows, 4 in a batch
-
-
-def words(table: Path, model: Path, out: Path, *, epochs: int) -> list[str | Path]:
-    settings = ("--method", "lora", "--batch-size", "4", "--device", "cpu", "--patience", "0")
-    often = ("--save-steps", "1", "--eval-steps", "20", "--epochs", str(epochs))
-    return ["train", table, "--model", model, "--out", out, *settings, *often]
 
 
 def start_or_go_on(table: Path, model: Path, out: Path, log: Path, epochs: int) -> Process:

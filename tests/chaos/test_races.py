@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from profactory.runs import Run
-from tests.chaos.test_kills import announced, assert_same_result, words
+from tests.chaos.conftest import words
+from tests.chaos.test_kills import announced, assert_same_result
 from tests.support.forks import profactory_process, until
 
 pytestmark = pytest.mark.slow

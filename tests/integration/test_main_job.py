@@ -146,7 +146,7 @@ QUICK = ("lora", "full")  # the others differ in what models/ tests
 @pytest.mark.parametrize(
     ("method", "precision"),
     [(name, "fp32") for name in QUICK]
-    + [pytest.param(name, "bf16", marks=() if name in QUICK else pytest.mark.slow) for name in ADAPTING],
+    + [pytest.param(name, "bf16", marks=() if name in QUICK else pytest.mark.extensive) for name in ADAPTING],
 )
 def test_adapting_methods_learn_save_and_predict_the_same(
     method: str, precision: str, model: Path, tmp_path: Path

@@ -20,6 +20,7 @@ from profactory.training import loop
 from tests.support.tables import write_rows
 
 pytestmark = pytest.mark.slow
+QUICK = ("lora", "qlora", "full")  # the others are run by `make test-all`
 
 
 def helix_contents(path: Path) -> Path:
@@ -37,7 +38,9 @@ def helix_contents(path: Path) -> Path:
     return write_rows(path, rows)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", [pytest.param(name, marks=() if name in QUICK else pytest.mark.extensive) for name in METHODS]
+)
 def test_the_validation_loss_falls(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     starts: list[float] = []
     steps = loop._Fit._steps

@@ -48,7 +48,7 @@ def family(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("method", [pytest.param("full", marks=pytest.mark.extensive), "lora"])
 def test_continuing_mini_on_a_family_lowers_its_perplexity(tmp_path: Path, method: str) -> None:
     run = profactory.pretrain(
         "bundled:demo-gb1",

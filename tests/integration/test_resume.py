@@ -135,7 +135,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.mark.parametrize("method", ["freeze", "lora", "full"])
+@pytest.mark.parametrize(
+    "method", [pytest.param(name, marks=pytest.mark.extensive) for name in ("freeze", "full")] + ["lora"]
+)
 def test_two_processes_train_as_one(tmp_path, model_dir, method):
     """Same effective batch: 2 processes x 1 micro-batch = 1 process x 2; only the main process writes."""
     expected, expected_run = undisturbed(tmp_path / "one", model_dir, method, gradient_accumulation=2)

@@ -21,7 +21,7 @@ def table(tmp_path: Path) -> Path:
     return write_table(tmp_path / "t.csv", "regression", rows=48)
 
 
-@pytest.mark.parametrize("method", ["freeze", "lora"])
+@pytest.mark.parametrize("method", ["freeze", pytest.param("lora", marks=pytest.mark.extensive)])
 def test_two_processes_train_the_folds_of_one(method: str, table: Path, tmp_path: Path) -> None:
     """Same effective batch: each member has the same losses, and the ensemble the same metrics."""
     model = tiny_esm(tmp_path / "tiny")

@@ -70,7 +70,9 @@ def launched(words: list[str], folder: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-@pytest.mark.parametrize("method", ["full", "last-layers", "lora"])
+@pytest.mark.parametrize(
+    "method", ["full", *(pytest.param(name, marks=pytest.mark.extensive) for name in ("last-layers", "lora"))]
+)
 def test_a_model_in_two_parts_trains_as_a_whole_one(method: str, words: list[str], tmp_path: Path) -> None:
     words += ["--method", method, "--epochs", "2"]
     if method == "lora":

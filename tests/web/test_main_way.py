@@ -70,12 +70,12 @@ def _start(server: Server, table: Path, page: Page) -> None:
     upload(page, "train-upload", table)
     expect(page.locator("#train-preview code")).to_contain_text("short.csv")
     choose(page, "setting-method", "lora")
-    fill(page, "setting-epochs", "12")
+    fill(page, "setting-epochs", "8")
     fill(page, "setting-batch_size", "1")  # many steps: it still runs when it is to be stopped
     page.locator(".label-wrap:visible").filter(has_text="Training").first.click()
     fill(page, "setting-patience", "0")  # nor does it end by itself while nothing improves
     expect(page.locator("#train-name textarea, #train-name input")).to_have_value(RUN)
-    expect(page.locator("#train-preview code")).to_contain_text("--epochs=12 --batch-size=1")
+    expect(page.locator("#train-preview code")).to_contain_text("--epochs=8 --batch-size=1")
     command = page.locator("#train-preview code").inner_text()
     page.locator("#train-start").click()
     wait_for_state(page, "starting", "preparing", "training")

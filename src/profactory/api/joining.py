@@ -41,8 +41,6 @@ def open_join(
     ConfigError
         The model reads none, or `missing` is said without structures, or is nothing that can be done.
     """
-    from profactory.structure.joining import StructureJoin
-
     if missing not in MISSING:
         raise ConfigError(f"missing_structure is {missing!r}.", expected=" or ".join(map(repr, MISSING)))
     if not structures:
@@ -59,6 +57,8 @@ def open_join(
             expected="a model trained with structures (method ses-adapter, or SaProt with 3Di letters)",
             fix="leave --structures out, or train a model that reads them",
         )
+    from profactory.structure.joining import StructureJoin
+
     what: Missing = "mask" if missing == "mask" else otherwise
     return StructureJoin.open(structures, missing=what, sequence_column=sequence_column)
 

@@ -7,6 +7,7 @@ the analysis of massive data sets, Nature Biotechnology 35:1026, doi:10.1038/nbt
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import logging
 import os
@@ -30,6 +31,7 @@ log = logging.getLogger("profactory")
 
 NO_SUCH_TOOL = 127  # exit code of a shell
 SHORT = 30  # residues; below, the k-mer search of MMseqs2 misses relatives
+FEWEST = 5  # residues from which an alignment has an E-value
 # Chance alignments hardly reach 30 % identity over 80 % of both sequences, while for peptides even identity
 # has a large E-value; so identity and coverage decide, not the E-value.
 E_VALUE = "100"
@@ -38,6 +40,9 @@ E_VALUE = "100"
 PLAIN = ["--comp-bias-corr", "0", "--mask", "0"]
 # Words of five residues find more than the usual six and need a smaller table, but are slow in large sets.
 SHORT_WORDS_BELOW = 2_000_000  # residues to search in
+# Pairs of residues up to which every pair of sequences is aligned: it takes a few seconds, like the
+# tables of words that a search begins with, or far less, and misses nothing.
+ALL_PAIRS_BELOW = 6e10
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,13 @@ def cluster(
     DataError
         MMseqs2 failed; its last words are given.
     """
+    if _aligns_all_pairs(sequences, sequences):
+        from scipy.sparse import coo_array  # a fifth of a second, which `check` need not wait for
+        from scipy.sparse.csgraph import connected_components
+
+        pairs = search(sequences, sequences, identity=identity, coverage=coverage, threads=threads)
+        links = coo_array((np.ones(len(pairs)), (pairs.query, pairs.target)), shape=(len(sequences),) * 2)
+        return number_groups(connected_components(links, directed=False)[1])
     with _workspace() as folder:
         _database(sequences, folder / "all", threads)
         bounds = [
@@ -126,9 +138,9 @@ def cluster(
             threads,
         )
         _mmseqs(["createtsv", "all", "all", "clusters", "clusters.tsv"], folder, threads)
-        pairs = np.loadtxt(folder / "clusters.tsv", dtype=np.int64, delimiter="\t", ndmin=2)
+        members = np.loadtxt(folder / "clusters.tsv", dtype=np.int64, delimiter="\t", ndmin=2)
     representative = np.empty(len(sequences), np.int64)
-    representative[pairs[:, 1]] = pairs[:, 0]
+    representative[members[:, 1]] = members[:, 0]
     return number_groups(representative)
 
 
@@ -146,6 +158,8 @@ def search(
 ) -> Pairs:
     """Find the pairs of a query and a target above an identity and coverage.
 
+    Of small sets every pair is aligned; in larger ones those that share similar words.
+
     Parameters
     ----------
     queries, targets
@@ -155,9 +169,9 @@ def search(
     coverage, both
         Lowest share covered, of both sequences or (``both=False``) of the query.
     sensitivity
-        Of the prefilter: 1 is fast, 7.5 the most sensitive.
+        Of the prefilter of large sets: 1 is fast, 7.5 the most sensitive.
     hits
-        Targets at most per query that pass the prefilter.
+        Targets at most per query that pass this prefilter.
     e_value
         Largest E-value.
     threads
@@ -173,9 +187,13 @@ def search(
     with _workspace() as folder:
         _database(queries, folder / "queries", threads)
         _database(targets, folder / "targets", threads)
-        options = ["-s", f"{sensitivity:g}", "--min-seq-id", f"{identity:.4f}", "-c", f"{coverage:.4f}"]
+        options = ["--min-seq-id", f"{identity:.4f}", "-c", f"{coverage:.4f}", *PLAIN]
         options += ["--cov-mode", "0" if both else "2", "--alignment-mode", "3", "-e", e_value]
-        options += ["--max-seqs", str(min(hits, len(targets))), *PLAIN, *_word_length(targets)]
+        if _aligns_all_pairs(queries, targets, e_value):
+            options += ["--prefilter-mode", "2"]
+        else:
+            options += ["-s", f"{sensitivity:g}", "--max-seqs", str(min(hits, len(targets)))]
+            options += _word_length(targets)
         _mmseqs(["search", "queries", "targets", "found", "tmp", *options], folder, threads)
         columns = ["--format-output", "query,target,fident"]
         _mmseqs(["convertalis", "queries", "targets", "found", "found.m8", *columns], folder, threads)
@@ -187,6 +205,28 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _aligns_all_pairs(queries: Sequence[str], targets: Sequence[str], e_value: str = E_VALUE) -> bool:
+    """Tell whether every pair is aligned.
+
+    Not of peptides where no E-value decides: many are alike by chance, and all would be one family. Nor of a
+    few residues, of which MMseqs2 computes no E-value that makes sense.
+    """
+    lengths = [np.fromiter(map(len, texts), np.int64, len(texts)) for texts in (queries, targets)]
+    by_chance = e_value == E_VALUE and min(map(np.median, lengths)) < SHORT
+    if by_chance or min(map(np.min, lengths)) < FEWEST:
+        return False
+    binary = find_mmseqs()
+    affordable = float(lengths[0].sum()) * float(lengths[1].sum()) <= ALL_PAIRS_BELOW
+    return affordable and binary is not None and _can_leave_out_the_prefilter(binary)
+
+
+@functools.cache
+def _can_leave_out_the_prefilter(binary: Path) -> bool:
+    """Tell whether this MMseqs2 is of release 15 or newer; what lies on PATH may be older."""
+    told = subprocess.run([str(binary), "search", "-h"], capture_output=True, text=True, check=False)
+    return "--prefilter-mode" in told.stdout
 
 
 def _word_length(targets: Sequence[str]) -> list[str]:

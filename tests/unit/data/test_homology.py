@@ -47,7 +47,12 @@ def across_at_least(sequences: list[str], sides: np.ndarray, identity: float) ->
 
 
 @needs_mmseqs
-def test_no_relative_is_on_the_other_side_by_brute_force() -> None:
+@pytest.mark.parametrize("searched_by", ["all pairs", "similar words"])
+def test_no_relative_is_on_the_other_side_by_brute_force(
+    searched_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if searched_by == "similar words":
+        monkeypatch.setattr(homology, "ALL_PAIRS_BELOW", 0)
     sequences = families()
     data = make_dataset(sequences)
     division = assign_splits(data, None, method="homology", identity=0.4, ratios=(0.8, 0.1, 0.1), threads=1)
@@ -58,6 +63,22 @@ def test_no_relative_is_on_the_other_side_by_brute_force() -> None:
     # The brute force does see relatives: a random split has many on different sides.
     chance = assign_splits(data, None, method="random")
     assert across_at_least(sequences, chance.splits, 0.4) > 50
+
+
+@needs_mmseqs
+def test_every_pair_is_aligned_in_small_sets_and_finds_at_least_what_words_find(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sequences = families(count=10)
+    every = homology.search(sequences, sequences, identity=0.4)
+    peptides = [sequence[:10] for sequence in sequences]
+    near = homology.search(peptides, peptides, coverage=0.5, e_value="0.001")
+    monkeypatch.setattr(homology, "ALL_PAIRS_BELOW", 0)
+    words = homology.search(sequences, sequences, identity=0.4)
+    found, others = (set(zip(p.query.tolist(), p.target.tolist(), strict=True)) for p in (every, words))
+    assert found >= others
+    assert len(found) >= 10 * 5  # each at least itself
+    assert len(near) > len(homology.search(peptides, peptides, coverage=0.5, e_value="0.001"))
 
 
 @needs_mmseqs

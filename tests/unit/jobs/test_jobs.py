@@ -109,7 +109,8 @@ def test_a_job_has_its_own_session_and_no_input(worker: Path) -> None:
 @pytest.mark.parametrize("how", ["close the terminal", "kill the shell"])
 def test_a_job_survives_the_shell_that_started_it(worker: Path, how: str) -> None:
     code = (
-        "import sys, time; from profactory import jobs\n"
+        "import signal, sys, time; from profactory import jobs\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # under nohup it would be ignored
         "jobs.start('train', ['work', '--out=' + sys.argv[1]], run=sys.argv[1])\n"
         "print('started', flush=True); time.sleep(60)"
     )
