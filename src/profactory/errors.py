@@ -30,6 +30,7 @@ error carries every problem with its place, not only the first.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -89,6 +90,8 @@ class ProFactoryError(Exception):
     """
 
     exit_code = 1
+    #: Problems that are counted and not listed, of an error that was read from a text.
+    unlisted = 0
 
     def __init__(
         self, found: str, *, expected: str = "", fix: str = "", problems: Sequence[Problem] = ()
@@ -99,12 +102,17 @@ class ProFactoryError(Exception):
         self.problems = tuple(problems)
         super().__init__(self.message())
 
+    @property
+    def not_shown(self) -> int:
+        """Problems beyond those that are shown."""
+        return max(0, len(self.problems) - SHOWN_PROBLEMS) + self.unlisted
+
     def message(self) -> str:
         """Return the whole message as shown in a terminal."""
         lines = [self.found]
         lines += [f"  - {problem}" for problem in self.problems[:SHOWN_PROBLEMS]]
-        if len(self.problems) > SHOWN_PROBLEMS:
-            lines.append(f"  - … and {len(self.problems) - SHOWN_PROBLEMS:,} more")
+        if self.not_shown:
+            lines.append(f"  - … and {self.not_shown:,} more")
         if self.expected:
             lines.append(f"  expected: {self.expected}")
         if self.fix:
@@ -225,6 +233,50 @@ class MissingExtraError(ProFactoryError):
             f"{feature} needs a package that is not installed.",
             fix=f'pip install "profactory[{extra}]"',
         )
+
+
+_PLACE = re.compile(
+    r"(?P<file>.*?)(?:(?:, |^)line (?P<line>\d+))?"
+    r"(?:(?:, |^)column (?P<column>'.*?'|\".*?\"))?: (?P<rest>.*)",
+    re.DOTALL,
+)
+_FURTHER = re.compile(r"  - … and ([\d,]+) more")
+_VALUE = re.compile(r"(?P<reason>.*) \(found (?P<value>'.*'|\".*\")\)", re.DOTALL)
+
+
+def read_message(text: str) -> ProFactoryError:
+    """Take a message apart again that :meth:`ProFactoryError.message` put together and a process printed.
+
+    What is left of an error in the log of a job is this text; whoever shows it shows its parts.
+    """
+    found: list[str] = []
+    parts = {"expected": "", "fix": ""}
+    problems: list[Problem] = []
+    unlisted = 0
+    for line in text.splitlines():
+        name, mark, rest = line.strip().partition(": ")
+        if further := _FURTHER.fullmatch(line):
+            unlisted = int(further[1].replace(",", ""))
+        elif line.startswith("  - "):
+            problems.append(_read_problem(line[4:]))
+        elif line.startswith("  ") and mark and name in parts:
+            parts[name] = rest
+        else:
+            found.append(line)
+    error = ProFactoryError("\n".join(found).strip(), problems=problems, **parts)
+    error.unlisted = unlisted
+    return error
+
+
+def _read_problem(text: str) -> Problem:
+    found = _VALUE.fullmatch(text)
+    text, value = (found["reason"], found["value"][1:-1]) if found else (text, "")
+    place = _PLACE.fullmatch(text)
+    if place is None or not (place["line"] or place["column"]):
+        return Problem(text, value=value)
+    line = int(place["line"]) if place["line"] else None
+    column = place["column"][1:-1] if place["column"] else ""
+    return Problem(place["rest"], place["file"], line, column, value)
 
 
 def shorten(text: str, limit: int = 60) -> str:

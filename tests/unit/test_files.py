@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from profactory import files
-from profactory.errors import Problem, ProFactoryError, StoppedError
+from profactory.errors import Problem, ProFactoryError, StoppedError, read_message
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
@@ -52,6 +52,20 @@ def test_an_error_says_found_expected_fix_and_every_problem() -> None:
     assert "… and 5 more" in text
     assert text.endswith("expected: good rows\n  fix: mend them")
     assert len(error.to_dict()["problems"]) == 25
+
+
+def test_a_printed_error_is_read_back() -> None:
+    """The page shows the parts of an error of which the log of a job holds the text."""
+    problems = [
+        Problem("the header does not match: the header pattern", "a, b.csv", 3, value="x (found 'y')"),
+        Problem("a letter", "t.csv", 4, "it's", "1"),
+        Problem("no place: just words"),
+    ]
+    error = ProFactoryError("2 of 3: bad.\nReally.", expected="x: y", fix="mend: them", problems=problems)
+    again = read_message(error.message())
+    assert (again.found, again.expected, again.fix) == (error.found, error.expected, error.fix)
+    assert again.problems == error.problems
+    assert again.message() == error.message()
 
 
 def test_a_stop_by_signal_keeps_its_number() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,8 @@ def _trained(server: Server, table: Path) -> None:
 def test_an_evaluation_is_that_of_the_terminal(server: Server, table: Path, page: Page) -> None:
     visit(page, server.address, language="zh", tab="evaluate")
     expect(page.locator("#evaluate-run input")).to_have_value(RUN)
-    upload(page, "evaluate-upload", table)
-    expect(page.locator("#evaluate-data input")).to_have_value("short.csv（已上传）")
+    shutil.copy(table, server.folder / "data" / "later.csv")  # the page is open already
+    choose(page, "evaluate-data", "data/later.csv")
     choose(page, "evaluate-split", "测试集")
     page.locator("#evaluate-start").click()
     result = page.locator("#evaluate-result")

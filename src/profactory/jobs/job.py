@@ -19,7 +19,7 @@ from profactory.runs.processes import Owner, start_of
 FOLDER = ".jobs"
 #: Commands that make or go on with a run: one of them at a time. Others may work beside each other.
 RUN_VERBS = ("train", "resume", "sweep", "pretrain")
-_LAST_WORDS = 2000
+_LAST_WORDS = 8000
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Job:
         with contextlib.suppress(OSError):
             text = self.log.read_bytes()[-(1 << 16) :].decode("utf-8", errors="replace")
             before, mark, error = text.rpartition("Error: ")
-            return (error if mark else before).strip()[-_LAST_WORDS:]
+            return error.strip()[:_LAST_WORDS] if mark else before.strip()[-_LAST_WORDS:]
         return ""
 
     def _read(self, name: str) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from profactory import jobs
 from profactory.jobs import Job
 from profactory.web import markup
 from profactory.web.context import QUICK, Context, Shared
-from profactory.web.sentences import said
 from profactory.web.telling import job_progress
 from profactory.web.watching import fingerprint, tail
 from profactory.web.words import Words
@@ -176,7 +175,7 @@ def _head(job: Job | None, words: Words) -> str:
         if printed and not state.reason
         else ""
     )
-    return title + markup.note(said(state.reason, words) or words("board.ended"), kind="bad") + log
+    return title + markup.ended(state.reason, words, words("board.ended")) + log
 
 
 def _title(job: Job) -> str:

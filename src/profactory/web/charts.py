@@ -97,7 +97,7 @@ def bars(counts: Mapping[str, float], axis: str) -> Figure:
         "x": values,
         "y": list(range(len(values))),
         "marker": {"color": COLOURS[0]},
-        "text": [f"{value:,.4g}" for value in values],
+        "text": [f"{value:,}" if value == int(value) else f"{value:.4g}" for value in values],
         "textposition": "auto",
         "hovertext": names,
         "hoverinfo": "text+x",

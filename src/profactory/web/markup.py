@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from profactory.data.checking_text import printable
-from profactory.errors import SHOWN_PROBLEMS, ProFactoryError
+from profactory.errors import SHOWN_PROBLEMS, ProFactoryError, read_message
 from profactory.evaluation.formats import number
 from profactory.web.sentences import problem_line, said
 from profactory.web.words import Words
@@ -22,9 +22,8 @@ def safe(text: object) -> str:
 def problem(error: ProFactoryError, words: Words) -> str:
     """Show one of our errors: what was found, what was expected, what to do."""
     items = "".join(f"<li>{safe(problem_line(item, words))}</li>" for item in error.problems[:SHOWN_PROBLEMS])
-    more = len(error.problems) - SHOWN_PROBLEMS
-    if more > 0:
-        items += f"<li>{safe(words('error.more', count=f'{more:,}'))}</li>"
+    if error.not_shown:
+        items += f"<li>{safe(words('error.more', count=f'{error.not_shown:,}'))}</li>"
     rows = [(words("error.expected"), error.expected), (words("error.fix"), error.fix)]
     facts = "".join(f"<dt>{safe(name)}</dt><dd>{safe(said(text, words))}</dd>" for name, text in rows if text)
     lead = safe(said(error.found, words))
@@ -36,6 +35,13 @@ def note(text: str, *, kind: str = "info", detail: str = "") -> str:
     """Show a sentence: ``info``, ``good``, ``warn`` or ``bad``."""
     more = f"<p>{safe(detail)}</p>" if detail else ""
     return f'<div class="pf-note pf-{kind}" role="status"><p class="pf-lead">{safe(text)}</p>{more}</div>'
+
+
+def ended(reason: str, words: Words, otherwise: str) -> str:
+    """Show why a process ended: the error that it printed, in its parts, or a sentence."""
+    if "\n  " in reason:
+        return problem(read_message(reason), words)
+    return note(said(reason, words) or otherwise, kind="bad")
 
 
 def empty(title: str, hint: str) -> str:

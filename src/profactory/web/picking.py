@@ -12,6 +12,7 @@ from profactory.data.bundled import PREFIX, list_bundled
 from profactory.data.catalog import list_catalog
 from profactory.data.reading import TABLE_SUFFIXES
 from profactory.errors import ProFactoryError
+from profactory.web.context import QUICK
 from profactory.web.sentences import said
 from profactory.web.tables import first_rows
 from profactory.web.uploading import keep_uploads, upload_button
@@ -66,7 +67,11 @@ def data_picker(workspace: Workspace, words: Words, *, name: str) -> DataPicker:
     def choices(kept: Path) -> list[Any]:
         return choice_labels(workspace, words, str(kept))
 
+    def listed(source: str | None) -> Any:
+        return gr.update(choices=choice_labels(workspace, words, source or ""))
+
     keep_uploads(workspace, words, (upload, choice, trouble), TABLE_SUFFIXES, choices)
+    choice.focus(listed, choice, choice, **QUICK)  # the folder may hold other tables by now
     return DataPicker(choice, upload, trouble)
 
 

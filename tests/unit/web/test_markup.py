@@ -26,6 +26,23 @@ PAYLOADS = [
 ]
 
 
+def test_the_error_of_a_job_is_shown_in_its_parts() -> None:
+    problems = [
+        Problem("the label is not a number", "t.csv", 1200 + i, "label", f"it's {i}") for i in range(25)
+    ]
+    error = DataError("25 rows cannot be used.", expected="numbers", fix="mend them", problems=problems)
+    shown = markup.ended(error.message(), ENGLISH, "ended")
+    listed = re.findall(r"<li>(.*?)</li>", shown)
+    assert html.unescape(listed[0]) == html.unescape(
+        re.findall(r"<li>(.*?)</li>", markup.problem(error, ENGLISH))[0]
+    )
+    assert "… and 5 more" in listed[20]
+    assert re.findall("<dd>(.*?)</dd>", shown) == ["numbers", "mend them"]
+    assert "<p>killed</p>" not in markup.ended("killed", ENGLISH, "ended")
+    assert "killed" in markup.ended("killed", ENGLISH, "ended")
+    assert "ended" in markup.ended("", ENGLISH, "ended")
+
+
 OURS = {"div", "p", "ul", "li", "dl", "dt", "dd", "table", "caption", "thead", "tbody", "tr", "th", "td"}
 OURS |= {"span", "pre", "code", "b", "i", "small"}
 
