@@ -54,7 +54,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-constraints: $(VENV)/.dev  ## rewrite constraints.txt from this environment
+constraints: $(VENV)/.docs  ## rewrite constraints.txt from this environment, which has every extra
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 
 clean:
