@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 from profactory.errors import ColumnError, ConfigError
 from profactory.tasks import residue_cells, sequence_cells
@@ -72,17 +74,18 @@ def collect_names(kind: TaskKind, cells: Iterable[str], lengths: Iterable[int], 
 
     Cells that cannot be read are passed over here; :meth:`Task.encode` names them with their rows.
     """
-    names: set[str] = set()
+    names: set[Any] = set()
     read = READERS[kind]
     for cell, length in zip(cells, lengths, strict=True):
         try:
             found = read(cell, length, separator)
         except LabelError:
             continue
-        for item in found if kind.per_residue else [found]:
-            if item is not None:
-                names.update([item] if kind.answer is Answer.CLASS else item)
-    return names
+        items = found if kind.per_residue else [found]
+        names.update(
+            items if kind.answer is Answer.CLASS else itertools.chain.from_iterable(filter(None, items))
+        )
+    return names - {None}
 
 
 def task_of_names(
