@@ -5,7 +5,7 @@ table or listing runs never imports torch.
 """
 
 from profactory.tasks.calibration import Calibration
-from profactory.tasks.inference import collect_names, fit_task, infer_task, name_separator, task_of_names
+from profactory.tasks.inference import collect_names, infer_task, name_separator, task_of_names
 from profactory.tasks.kinds import Answer, TaskKind
 from profactory.tasks.task import MINIMISED, Task
 from profactory.tasks.transforms import LabelTransform
@@ -20,7 +20,6 @@ __all__ = [
     "TaskKind",
     "Values",
     "collect_names",
-    "fit_task",
     "infer_task",
     "name_separator",
     "task_of_names",

@@ -49,19 +49,6 @@ def infer_task(cells: Sequence[str], lengths: Sequence[int]) -> tuple[TaskKind, 
     )
 
 
-def fit_task(
-    kind: TaskKind,
-    cells: Sequence[str],
-    lengths: Sequence[int] = (),
-    *,
-    targets: Sequence[str] = ("label",),
-) -> Task:
-    """Collect the classes of a label column; see :func:`collect_names` and :func:`task_of_names`."""
-    separator = name_separator(kind, cells)
-    names = collect_names(kind, cells, lengths or [0] * len(cells), separator)
-    return task_of_names(kind, names, separator, targets=targets)
-
-
 def name_separator(kind: TaskKind, cells: Iterable[str]) -> str:
     """Return what separates the names of several classes; the cells are gone through once."""
     if kind.answer is not Answer.CLASSES:

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from profactory.errors import ColumnError, ConfigError, RowError
-from profactory.tasks import Task, TaskKind, Values, fit_task, infer_task
+from profactory.tasks import (
+    Task,
+    TaskKind,
+    Values,
+    collect_names,
+    infer_task,
+    name_separator,
+    task_of_names,
+)
 
 SINGLE = Task(TaskKind.SINGLE_LABEL, ("cytoplasm", "membrane", "nucleus"))
 MULTI = Task(TaskKind.MULTI_LABEL, ("a", "b", "c"), separator=";")
@@ -17,6 +25,12 @@ TWO_TARGETS = Task(TaskKind.REGRESSION, targets=("tm", "ph"))
 RESIDUE = Task(TaskKind.RESIDUE_CLASSIFICATION, ("C", "E", "H"))
 SITES = Task(TaskKind.RESIDUE_MULTI_LABEL, ("dna", "metal"), separator="|")
 RESIDUE_NUMBERS = Task(TaskKind.RESIDUE_REGRESSION)
+
+
+def fit_task(kind: TaskKind, cells: list[str], lengths: list[int] | None = None) -> Task:
+    """Find the classes of cells, as those of a table are found."""
+    separator = name_separator(kind, cells)
+    return task_of_names(kind, collect_names(kind, cells, lengths or [0] * len(cells), separator), separator)
 
 
 @pytest.mark.parametrize(
