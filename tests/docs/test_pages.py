@@ -38,6 +38,7 @@ NOT_RUN = {
     r"profactory ui": "goes on until it is stopped; in tests/web",
     r"profactory datasets push|.*\bme/my-proteins": "needs data sets of the Hub; in tests/unit/data",
     r".*\besm2-\d": "needs a model of the Hub",
+    r".* --address ": "needs a cluster; in tests/integration/test_cluster.py",
     r"profactory train .*--seeds 3 --out": "three trainings more; in tests/integration/test_folds.py",
     r".*--trials 30": "thirty trainings; in tests/integration",
     r"profactory train .*--structures": "needs structures of these proteins; in tests/integration",

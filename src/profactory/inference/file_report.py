@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +86,11 @@ class FileReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-ready values."""
-        values = {k: v for k, v in asdict(self).items() if k != "kept"}
+        values = {name: value for name, value in vars(self).items() if name != "kept"}
         table = None if self.residue_table is None else str(self.residue_table)
-        return {**values, "out": str(self.out), "residue_table": table}
+        problems = [problem.to_dict() for problem in self.problems]
+        plain = {"out": str(self.out), "residue_table": table, "problems": problems}
+        return {**values, **plain, "unlike_in": dict(self.unlike_in)}
 
     def text(self) -> str:
         """Return the report as lines for people."""

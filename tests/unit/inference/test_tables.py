@@ -314,6 +314,10 @@ def test_a_file_of_sequences_unlike_the_training_data_is_warned_of(
     assert rows[-1]["novelty"] == ""
     assert report.unlike == strangers
     assert report.unlike_in == ({"composition": strangers} if strangers else {})
+    assert json.loads(json.dumps(report.to_dict()))["unlike_in"] == dict(report.unlike_in)
+    both = FileReport(report.out)
+    both.merge(json.loads(json.dumps(report.counts())))
+    assert both.unlike_in == report.unlike_in
     share = f"{2 * strangers} %"
     found = (
         f"{share} of the sequences look unlike the training data (column novelty above 0.99): {share} in comp"
