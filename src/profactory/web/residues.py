@@ -73,7 +73,7 @@ def by_prediction(text: str, length: int, words: Words) -> Colouring:
     items = _items(text, length)
     if any(_number(item) is not None for item in items):
         return by_number(items, words)
-    names = sorted(set(items) - {"", "-"})
+    names = sorted(set(items) - {"", "-", "?"})
     if set(names) <= set(STATES):  # as the structure itself is coloured
         return by_class(items, {name: colour for name, colour in STATES.items() if name in names})
     return by_class(items, {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(names)})

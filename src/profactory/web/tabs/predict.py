@@ -68,7 +68,7 @@ def _build_single(context: Context, picker: gr.Dropdown) -> None:
             return markup.problem(error, words), "", hidden
         shares = tables.probabilities(record)
         figure = charts.bars(shares, words("predict.probability")) if shares else None
-        shown = seen.draw(record, words) if seen and _is_by_residue(record, clean) else ""
+        shown = seen.draw(record, words) if seen and _is_by_residue(record) else ""
         return _answer(record, clean, words), shown, gr.update(visible=figure is not None, value=figure)
 
     def take(view: str, chain: str | None) -> Any:
@@ -133,13 +133,15 @@ def clean_sequence(text: str) -> str:
     return clean
 
 
-def _is_by_residue(record: dict[str, Any], sequence: str) -> bool:
-    return len(str(record.get("prediction", ""))) >= len(sequence) > 1
+def _is_by_residue(record: dict[str, Any]) -> bool:
+    """Tell whether there is an item per residue: numbers of residues are text, those of a protein numbers."""
+    numbers = [value for name, value in record.items() if name.startswith("probability_")]
+    return isinstance((numbers or [record.get("prediction")])[0], str)
 
 
 def _answer(record: dict[str, Any], sequence: str, words: Words) -> str:
     """Show the prediction of one sequence in full."""
-    if _is_by_residue(record, sequence):
+    if _is_by_residue(record):
         return coloured(sequence, record, words)
     shown = {
         words.maybe(f"column.{name}", name): value.replace(",", ", ") if isinstance(value, str) else value
