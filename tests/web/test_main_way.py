@@ -75,7 +75,8 @@ def _start(server: Server, table: Path, page: Page) -> None:
     page.locator(".label-wrap:visible").filter(has_text="Training").first.click()
     fill(page, "setting-patience", "0")  # nor does it end by itself while nothing improves
     expect(page.locator("#train-name textarea, #train-name input")).to_have_value(RUN)
-    expect(page.locator("#train-preview code")).to_contain_text("--epochs=8 --batch-size=1")
+    for typed in ("--epochs=8", "--batch-size=1", "--patience=0"):  # the command follows what is typed
+        expect(page.locator("#train-preview code")).to_contain_text(typed)
     command = page.locator("#train-preview code").inner_text()
     page.locator("#train-start").click()
     wait_for_state(page, "starting", "preparing", "training")
