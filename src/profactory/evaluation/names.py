@@ -30,10 +30,15 @@ _SETS = (
     "auprc_micro",
 )
 _NUMBERS = ("mse", "rmse", "mae", "r2", "pearson", "spearman")
-_NAMES = {Answer.CLASS: _CLASSES, Answer.CLASSES: _SETS, Answer.NUMBER: _NUMBERS}
-#: F1-max is the mean over what has a class; of residues, hardly any has.
-_SEQUENCES = {Answer.CLASSES: ("f1_max",)}
-_RESIDUES = {Answer.CLASS: ("accuracy_per_protein",), Answer.NUMBER: ("pearson_per_protein",)}
+#: Of sequences and of residues.
+_NAMES = {
+    (Answer.CLASS, False): _CLASSES,
+    (Answer.CLASS, True): (*_CLASSES, "accuracy_per_protein"),
+    (Answer.CLASSES, False): ("f1_max", *_SETS),
+    (Answer.CLASSES, True): _SETS,  # F1-max is the mean over what has a class; of residues, hardly any has
+    (Answer.NUMBER, False): _NUMBERS,
+    (Answer.NUMBER, True): (*_NUMBERS, "pearson_per_protein"),
+}
 LABELS = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
@@ -75,9 +80,7 @@ def positive_class(task: Task) -> str | None:
 
 def known_metrics(task: Task) -> tuple[str, ...]:
     """Return the names of the metrics that are computed for a task, in the order of the report."""
-    answer = task.kind.answer
-    own = (_RESIDUES if task.per_residue else _SEQUENCES).get(answer, ())
-    names = (*own, *_NAMES[answer]) if answer is Answer.CLASSES else (*_NAMES[answer], *own)
+    names = _NAMES[task.kind.answer, task.per_residue]
     return (*names, *_POSITIVE) if positive_class(task) is not None else names
 
 

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from profactory.tasks.kinds import TaskKind
 
@@ -16,6 +16,7 @@ MOSTLY = 0.8  # share of cells that decides what the column is meant to be; the 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d+\Z", re.ASCII)
 
+Item = TypeVar("Item")
 #: Reads a cell, given the residues of its sequence and the separator of the task's names. For a sequence: a
 #: class, a list of classes, or a number for each target; for residues: a list of such, None where unlabelled.
 Reader = Callable[[Any, int, str], Any]
@@ -74,6 +75,14 @@ def separator_of(cells: Iterable[str], *, per_residue: bool = False) -> str:
     candidates = "|;" if per_residue else ",;|"
     seen = {candidate for cell in cells for candidate in candidates if candidate in cell}
     return next((candidate for candidate in candidates if candidate in seen), "|" if per_residue else " ")
+
+
+def readable(read: Callable[..., list[Item]], *arguments: Any) -> list[Item]:
+    """Return what a reader finds, and nothing in a cell that it cannot read."""
+    try:
+        return read(*arguments)
+    except LabelError:
+        return []
 
 
 def mostly(flags: Sequence[bool]) -> bool:

@@ -16,6 +16,7 @@ from profactory.tasks.cells import (
     mostly,
     parse_json_list,
     parse_number,
+    readable,
     separator_of,
 )
 from profactory.tasks.kinds import TaskKind
@@ -122,7 +123,7 @@ def _as_strings(filled: Sequence[tuple[str, int]]) -> tuple[TaskKind, str] | Non
 def _as_sets(filled: Sequence[tuple[str, int]]) -> tuple[TaskKind, str] | None:
     sample = filled[:200]
     separator = separator_of([cell for cell, _ in sample], per_residue=True)
-    groups = [_readable_sets(cell, n, separator) for cell, n in sample]
+    groups = [readable(parse_residue_sets, cell, n, separator) for cell, n in sample]
     if not mostly([bool(group) for group in groups]):
         return None
     if not any(names and len(names) > 1 for group in groups for names in group):
@@ -130,15 +131,8 @@ def _as_sets(filled: Sequence[tuple[str, int]]) -> tuple[TaskKind, str] | None:
     return TaskKind.RESIDUE_MULTI_LABEL, "each label is a list with any number of classes per residue"
 
 
-def _readable_sets(cell: str, length: int, separator: str) -> list[list[str] | None]:
-    try:
-        return parse_residue_sets(cell, length, separator)
-    except LabelError:
-        return []
-
-
 def _as_lists(filled: Sequence[tuple[str, int]]) -> tuple[TaskKind, str] | None:
-    items = [(_readable_items(cell), n) for cell, n in filled[:200]]
+    items = [(readable(split_items, cell), n) for cell, n in filled[:200]]
     if not mostly([len(parts) == n and n > 1 for parts, n in items]):
         return None
     flat = [item for parts, n in items if len(parts) == n for item in parts]
@@ -149,13 +143,6 @@ def _as_lists(filled: Sequence[tuple[str, int]]) -> tuple[TaskKind, str] | None:
     if all(map(is_integer, numbers)) and len(set(numbers)) <= MOST_INTEGER_CLASSES:
         return TaskKind.RESIDUE_CLASSIFICATION, "each label is a list with one small integer per residue"
     return TaskKind.RESIDUE_REGRESSION, "each label is a list with one number per residue"
-
-
-def _readable_items(cell: str) -> list[str]:
-    try:
-        return split_items(cell)
-    except LabelError:
-        return []
 
 
 RECOGNISERS = (_as_strings, _as_sets, _as_lists)

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 
 from profactory.tasks.cells import (
     MOST_INTEGER_CLASSES,
+    MOSTLY,
     LabelError,
     Reader,
     is_integer,
     is_number,
-    mostly,
     parse_json_list,
     parse_number,
+    readable,
     separator_of,
 )
 from profactory.tasks.kinds import TaskKind
@@ -56,7 +57,7 @@ READERS: Mapping[TaskKind, Reader] = {
 def _as_numbers(filled: Sequence[tuple[str, int]]) -> tuple[TaskKind, str] | None:
     texts = [cell for cell, _ in filled]
     numbers = [cell for cell in texts if is_number(cell)]
-    if not mostly([is_number(cell) for cell in texts]):
+    if len(numbers) < MOSTLY * len(texts):
         return None
     different = set(numbers)
     if all(map(is_integer, numbers)) and len(different) <= MOST_INTEGER_CLASSES:
@@ -69,7 +70,7 @@ def _as_numbers(filled: Sequence[tuple[str, int]]) -> tuple[TaskKind, str] | Non
 def _as_sets(filled: Sequence[tuple[str, int]]) -> tuple[TaskKind, str] | None:
     texts = [cell.strip() for cell, _ in filled]
     separator = separator_of(texts)
-    sets = [_readable_names(text, separator) for text in texts]
+    sets = [readable(parse_names, text, 0, separator) for text in texts]
     names = {name for group in sets for name in group}
     different = len(set(texts))
     if all(len(group) <= 1 for group in sets) or len(names) >= different:
@@ -79,13 +80,6 @@ def _as_sets(filled: Sequence[tuple[str, int]]) -> tuple[TaskKind, str] | None:
         return None
     shown = {" ": "spaces", ",": "commas", ";": "semicolons", "|": "bars"}[separator]
     return TaskKind.MULTI_LABEL, f"the labels are lists of {len(names)} classes separated by {shown}"
-
-
-def _readable_names(cell: str, separator: str) -> list[str]:
-    try:
-        return parse_names(cell, 0, separator)
-    except LabelError:
-        return []
 
 
 def _as_classes(filled: Sequence[tuple[str, int]]) -> tuple[TaskKind, str] | None:

@@ -248,10 +248,11 @@ class Task:
     def _pack(self, arrays: list[Array]) -> Values:
         if arrays:
             return Values.concat(arrays, per_residue=self.per_residue)
-        dtype = np.int64 if self.kind.answer is Answer.CLASS else np.float32
-        flat = self.kind.answer is Answer.CLASS or (self.per_residue and not self.is_classification)
-        empty = np.empty((0,) if flat else (0, self.n_outputs), dtype)
-        return Values(empty, np.zeros(1, np.int64) if self.per_residue else None)
+        if self.per_residue:
+            return Values(self._array([]), np.zeros(1, np.int64))
+        return Values(
+            self._array([]) if self.is_classification else np.empty((0, self.n_outputs), np.float32)
+        )
 
     def _names(self, values: Array) -> list[str]:
         """Return what each row of probabilities predicts."""

@@ -37,11 +37,11 @@ def note(text: str, *, kind: str = "info", detail: str = "") -> str:
     return f'<div class="pf-note pf-{kind}" role="status"><p class="pf-lead">{safe(text)}</p>{more}</div>'
 
 
-def ended(reason: str, words: Words, otherwise: str) -> str:
+def ended(reason: str, words: Words, otherwise: str, *, kind: str = "bad", detail: str = "") -> str:
     """Show why a process ended: the error that it printed, in its parts, or a sentence."""
     if "\n  " in reason:
         return problem(read_message(reason), words)
-    return note(said(reason, words) or otherwise, kind="bad")
+    return note(said(reason, words) or otherwise, kind=kind, detail=detail)
 
 
 def empty(title: str, hint: str) -> str:

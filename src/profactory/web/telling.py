@@ -129,13 +129,10 @@ def _reason(standing: Standing, words: Words) -> str:
     error = standing.status.get("error")
     fix = str(error.get("fix") or "") if isinstance(error, dict) else ""
     hint = words(f"runs.hint_{'resume' if standing.can_resume else 'none'}")
-    if standing.state == "failed" and "\n  " in standing.reason:
-        return markup.ended(standing.reason, words, hint)
-    text = said(standing.reason, words) or hint
     kind = "info" if standing.state == "stopped" else "bad"
     mend = f"{words('error.fix')}{words('error.after')}{said(fix, words)}" if fix else ""
     detail = mend or (hint if standing.can_resume and standing.reason else "")
-    return markup.note(text, kind=kind, detail=detail)
+    return markup.ended(standing.reason, words, hint, kind=kind, detail=detail)
 
 
 def _progress(context: Context, standing: Standing) -> str:
